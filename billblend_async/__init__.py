@@ -1,0 +1,153 @@
+"""An asyncio client and payout orchestrator for the Billblend payment gateway.
+
+Every name below is imported when it is first used, so that ``import billblend_async`` costs
+nothing and the pure parts load where an HTTP library may not.
+"""
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .answers import (
+        Accepted,
+        NoAnswer,
+        NotFound,
+        NotSent,
+        Refused,
+        Status,
+        StatusReport,
+        Unknown,
+    )
+    from .client import Client
+    from .driver import Done, Waiting
+    from .errors import (
+        BillblendError,
+        ClaimLost,
+        ClosedError,
+        ConfigurationError,
+        DecisionRefused,
+        InvalidInput,
+        JournalDamaged,
+        JournalError,
+        JournalMismatch,
+        JournalUnavailable,
+        PayoutConflict,
+        PayoutNotFound,
+        Problem,
+        RequestNeeded,
+        SendingStopped,
+        SigningFailed,
+        UnreadableAnswer,
+        VerificationFailed,
+    )
+    from .journal import Journal, Owner
+    from .journal.sqlite import SqliteJournal
+    from .keys import Credentials, RsaSigner, Signer
+    from .models import (
+        Alarm,
+        Deadlines,
+        Doubt,
+        Endpoint,
+        Flow,
+        OpenReason,
+        Outcome,
+        State,
+    )
+    from .orchestrator import Orchestrator
+    from .payout import Payout
+    from .polling import Polling
+    from .request import PayoutRequest
+    from .transport import SigningTransport, Timeouts
+
+__all__ = [
+    "Accepted",
+    "Alarm",
+    "BillblendError",
+    "ClaimLost",
+    "Client",
+    "ClosedError",
+    "ConfigurationError",
+    "Credentials",
+    "Deadlines",
+    "DecisionRefused",
+    "Done",
+    "Doubt",
+    "Endpoint",
+    "Flow",
+    "InvalidInput",
+    "Journal",
+    "JournalDamaged",
+    "JournalError",
+    "JournalMismatch",
+    "JournalUnavailable",
+    "NoAnswer",
+    "NotFound",
+    "NotSent",
+    "OpenReason",
+    "Orchestrator",
+    "Outcome",
+    "Owner",
+    "Payout",
+    "PayoutConflict",
+    "PayoutNotFound",
+    "PayoutRequest",
+    "Polling",
+    "Problem",
+    "Refused",
+    "RequestNeeded",
+    "RsaSigner",
+    "SendingStopped",
+    "Signer",
+    "SigningFailed",
+    "SigningTransport",
+    "SqliteJournal",
+    "State",
+    "Status",
+    "StatusReport",
+    "Timeouts",
+    "Unknown",
+    "UnreadableAnswer",
+    "VerificationFailed",
+    "Waiting",
+]
+
+_ROOMS = {
+    "answers": "Accepted NoAnswer NotFound NotSent Refused Status StatusReport Unknown",
+    "client": "Client",
+    "driver": "Done Waiting",
+    "errors": "BillblendError ClaimLost ClosedError ConfigurationError DecisionRefused "
+    "InvalidInput JournalDamaged JournalError JournalMismatch JournalUnavailable PayoutConflict "
+    "PayoutNotFound Problem RequestNeeded SendingStopped SigningFailed UnreadableAnswer "
+    "VerificationFailed",
+    "journal": "Journal Owner",
+    "journal.sqlite": "SqliteJournal",
+    "models": "Alarm Deadlines Doubt Endpoint Flow OpenReason Outcome State",
+    "orchestrator": "Orchestrator",
+    "payout": "Payout",
+    "polling": "Polling",
+    "request": "PayoutRequest",
+    "keys": "Credentials RsaSigner Signer",
+    "transport": "SigningTransport Timeouts",
+}
+_DOORS = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
+
+# A library is silent unless its host listens.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
+    """Open a door: import the module that holds a public name."""
+    if name not in _DOORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_DOORS[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, opened or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,347 @@
+"""Every exception of the library.
+
+The tree::
+
+    BillblendError
+    ├── InvalidInput            the caller's values are wrong; nothing was sent
+    ├── ConfigurationError      a setting, key or endpoint is wrong; nothing was sent
+    ├── PayoutConflict          the client_orderid is taken by another payout; nothing was sent
+    ├── PayoutNotFound          the journal knows no such payout
+    ├── SendingStopped          the gateway takes nothing now; this payout was not accepted
+    ├── RequestNeeded           the payout must be handed in again to go on; nothing was sent
+    ├── DecisionRefused         a person's decision does not fit where the payout stands
+    ├── ClosedError             the client, orchestrator or journal is closed
+    ├── UnreadableAnswer        bytes from the gateway that are no answer of its protocol
+    ├── SigningFailed           the signer could not sign; nothing was sent
+    ├── VerificationFailed      a signature or control does not verify
+    └── JournalError            the journal cannot be used
+        ├── JournalUnavailable  it cannot be read or written right now
+        ├── JournalMismatch     it belongs to another environment, login or endpoint
+        ├── JournalDamaged      what it holds cannot be what was written
+        └── ClaimLost           somebody else wrote this step first
+
+All fields are flat values: no HTTP object, no request body and no secret is ever attached, and
+every exception can be pickled. The message names what failed and what to do next.
+"""
+
+import attrs
+
+__all__ = [
+    "BillblendError",
+    "ClaimLost",
+    "ClosedError",
+    "ConfigurationError",
+    "DecisionRefused",
+    "InvalidInput",
+    "JournalDamaged",
+    "JournalError",
+    "JournalMismatch",
+    "JournalUnavailable",
+    "PayoutConflict",
+    "PayoutNotFound",
+    "Problem",
+    "RequestNeeded",
+    "SendingStopped",
+    "SigningFailed",
+    "UnreadableAnswer",
+    "VerificationFailed",
+]
+
+
+@attrs.frozen
+class Problem:
+    """One thing wrong with one field.
+
+    Attributes:
+        field: The parameter's name as the gateway documents it.
+        message: What is wrong and what is right, without the value.
+    """
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        """Read as "amount: must be a Decimal"."""
+        return f"{self.field}: {self.message}"
+
+
+class BillblendError(Exception):
+    """The base of every exception that this library raises on purpose."""
+
+
+@attrs.define(eq=False)
+class InvalidInput(BillblendError):
+    """The caller's values are wrong; nothing was sent.
+
+    Attributes:
+        problems: All that is wrong, field by field, never with a value.
+    """
+
+    problems: tuple[Problem, ...]
+
+    def __str__(self) -> str:
+        """List every problem, since they are best mended together."""
+        return "; ".join(map(str, self.problems))
+
+
+@attrs.define(eq=False)
+class ConfigurationError(BillblendError):
+    """A setting, a key or an endpoint is wrong; nothing was sent.
+
+    Attributes:
+        message: What is wrong and how to mend it.
+    """
+
+    message: str
+
+    def __str__(self) -> str:
+        """Say what is wrong and how to mend it."""
+        return self.message
+
+
+@attrs.define(eq=False)
+class PayoutConflict(BillblendError):
+    """The client_orderid is taken by a payout with other contents; nothing was sent.
+
+    Attributes:
+        client_orderid: The id in question.
+        differs: Names of what differs: amount, currency, receiver or flow.
+    """
+
+    client_orderid: str
+    differs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Name the payout and what differs."""
+        return (
+            f"payout {self.client_orderid}: the journal already holds this client_orderid with "
+            f"another {' and '.join(self.differs)}; nothing was sent. "
+            "Use a new client_orderid for a new payout."
+        )
+
+
+@attrs.define(eq=False)
+class PayoutNotFound(BillblendError):
+    """The journal knows no payout with this client_orderid.
+
+    Attributes:
+        client_orderid: The id that was asked for.
+    """
+
+    client_orderid: str
+
+    def __str__(self) -> str:
+        """Name the payout."""
+        return (
+            f"payout {self.client_orderid}: the journal knows no such payout. "
+            "Check the id and that this is the journal it was accepted into."
+        )
+
+
+@attrs.define(eq=False)
+class RequestNeeded(BillblendError):
+    """The payout was accepted and never checked, so the receiver's data must be handed in again.
+
+    Attributes:
+        client_orderid: The payout.
+    """
+
+    client_orderid: str
+
+    def __str__(self) -> str:
+        """Name the payout and what to hand in."""
+        return (
+            f"payout {self.client_orderid}: it was accepted but never sent, and the journal keeps "
+            "no receiver data; run the same PayoutRequest again."
+        )
+
+
+@attrs.define(eq=False)
+class SendingStopped(BillblendError):
+    """The gateway refuses us or has not answered for long; the payout was not even accepted.
+
+    Attributes:
+        reason: What is wrong, and what to do about it.
+        is_setting: Whether a setting must be mended, rather than an outage waited out.
+    """
+
+    reason: str
+    is_setting: bool
+
+    def __str__(self) -> str:
+        """Say what is wrong and what to do."""
+        return f"sending has stopped: {self.reason}. Hand the payout in again afterwards."
+
+
+@attrs.define(eq=False)
+class DecisionRefused(BillblendError):
+    """A person's decision does not fit where the payout stands; nothing was changed.
+
+    Attributes:
+        client_orderid: The payout.
+        decision: released, closed or withdrawn.
+        state: Where the payout stands.
+    """
+
+    client_orderid: str
+    decision: str
+    state: str
+
+    def __str__(self) -> str:
+        """Name the payout, the decision and where it stands."""
+        return (
+            f"payout {self.client_orderid}: it cannot be {self.decision} while it is {self.state}; "
+            "released and closed are for payouts in attention (a release needs a doubt that is a "
+            "minute old and an order that is not approved), withdrawn for those not paid yet."
+        )
+
+
+@attrs.define(eq=False)
+class ClosedError(BillblendError):
+    """The client, orchestrator or journal is not open.
+
+    Attributes:
+        what: The thing that is closed.
+    """
+
+    what: str
+
+    def __str__(self) -> str:
+        """Say what is closed and how it is opened."""
+        return f"the {self.what} is not open; use it inside its 'async with' block"
+
+
+@attrs.define(eq=False)
+class UnreadableAnswer(BillblendError):
+    """The gateway, or something in front of it, sent bytes that are no answer of its protocol.
+
+    Attributes:
+        reason: What is unreadable about it: html, empty, cut, oversized, …; never the bytes.
+        http_status: The HTTP status that came with it, if any.
+    """
+
+    reason: str
+    http_status: int | None = None
+
+    def __str__(self) -> str:
+        """Say what is unreadable about it."""
+        status = "" if self.http_status is None else f"HTTP {self.http_status}: "
+        return f"unreadable answer: {status}{self.reason}"
+
+
+@attrs.define(eq=False)
+class SigningFailed(BillblendError):
+    """The signer could not sign; nothing was sent.
+
+    Attributes:
+        reason: The kind of failure, as the signer's exception names it.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        """Say what failed and where to look."""
+        return f"signing failed: {self.reason}; look at the signer or key service"
+
+
+@attrs.define(eq=False)
+class VerificationFailed(BillblendError):
+    """A signature or control does not verify.
+
+    Attributes:
+        reason: What is wrong with it, without key, signature or control.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        """Say what is wrong with it."""
+        return f"verification failed: {self.reason}"
+
+
+class JournalError(BillblendError):
+    """The journal cannot be used; as long as it cannot, nothing is sent."""
+
+
+@attrs.define(eq=False)
+class JournalUnavailable(JournalError):
+    """The journal cannot be read or written right now: disk full, locked, no permission.
+
+    Attributes:
+        journal: Where the journal lies.
+        reason: What the storage said.
+    """
+
+    journal: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Say where the journal lies and what to look at."""
+        return (
+            f"journal {self.journal}: {self.reason}. Nothing is sent until it can be written; "
+            "look at free space, permissions and other programs that hold it, then run again."
+        )
+
+
+@attrs.define(eq=False)
+class JournalMismatch(JournalError):
+    """The journal belongs to another environment, login or endpoint.
+
+    Attributes:
+        journal: Where the journal lies.
+        field: What differs: base_url, login, endpoint, version or fingerprint key.
+        expected: What the caller is configured for.
+        found: What the journal holds.
+    """
+
+    journal: str
+    field: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        """Name what differs."""
+        return (
+            f"journal {self.journal}: it holds payouts of {self.field} {self.found}, but this "
+            f"program is set up for {self.expected}. Use the matching settings, or another journal."
+        )
+
+
+@attrs.define(eq=False)
+class JournalDamaged(JournalError):
+    """What the journal holds cannot be what was written.
+
+    Attributes:
+        journal: Where the journal lies.
+        reason: What does not fit.
+    """
+
+    journal: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Say what does not fit and what to do."""
+        return (
+            f"journal {self.journal}: {self.reason}. Nothing is sent from it. Keep this file as it "
+            "is, restore the newest sound copy, and compare with the gateway before paying."
+        )
+
+
+@attrs.define(eq=False)
+class ClaimLost(JournalError):
+    """Somebody else wrote this step of the payout first; nothing was sent for the loser.
+
+    Attributes:
+        client_orderid: The payout.
+        sequence: The place in its log that was taken.
+    """
+
+    client_orderid: str
+    sequence: int
+
+    def __str__(self) -> str:
+        """Name the payout and the place."""
+        return (
+            f"payout {self.client_orderid}: step {self.sequence} is not to be taken any more, "
+            "since the payout has moved on or too long ago; read it again and go on from there."
+        )

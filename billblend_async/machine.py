@@ -1,0 +1,334 @@
+"""The payout state machine: everything that decides what is sent, and when it never is.
+
+Theory of operation
+===================
+
+A payout is a frozen value that is folded from its events. Three pure functions are the whole
+business:
+
+``next_command(payout, at)``
+    says what to do now: check, pay, ask for the status, or stop.
+``event_for(payout, command, answer, at)``
+    says what the gateway's answer to that command means for this payout; None when it is no news.
+``evolve(payout, event)``
+    says what the payout is afterwards. It has an answer for every pair of state and event, and an
+    event that brings nothing new returns the payout itself: that comparison decides what is
+    journaled and whether a poll is repeated.
+
+``TRANSITIONS`` lists which state may follow which on what event. An event that a state does not
+list never moves it. The rules that guard money are four:
+
+1. ``Check`` and ``Pay`` are said in New and Validated only. CheckStarted and PayStarted, which
+   leave those states, are journaled before the first byte. So a request that may have left is
+   never said again, except by the proof that it did not leave (…NotSent), by definite answers
+   that no order exists (a check only), or by one journaled decision of a person (Released).
+2. A lost answer is asked about. A lost check is adopted when id, amount and currency agree. A lost
+   pay is cleared up by a status that only a payment can cause; "still validated" proves nothing.
+   When the time for doubt is over, the payout goes to Attention, where nothing is sent.
+3. Only a status answer makes a payout Final. Approved before pay was started is no end: somebody
+   else paid, and a person must look.
+4. A terminal state never moves again. What contradicts it becomes an alarm.
+
+Instants are seconds since the epoch and always arguments: this file knows no clock.
+"""
+
+from typing import Any, Final, assert_never
+
+import attrs
+
+from .answers import Status
+from .commands import Ask, Check, Command, Pace, Pay, PayOut, Stop, next_command
+from .events import (
+    Approved,
+    Checked,
+    CheckNotSent,
+    CheckStarted,
+    Closed,
+    Event,
+    Finished,
+    NeedsAttention,
+    NotSeen,
+    Opened,
+    PayAccepted,
+    PayNotSent,
+    PayRefused,
+    PayStarted,
+    RedirectCleared,
+    RedirectRequired,
+    Rejected,
+    Released,
+    Restored,
+    TurnedAway,
+    Validated,
+    Withdrawn,
+)
+from .models import Alarm, Doubt, Flow, State
+from .news import event_for
+from .payout import Payout, open_payout
+from .transitions import TRANSITIONS
+
+__all__ = [
+    "TRANSITIONS",
+    "Ask",
+    "Check",
+    "Command",
+    "Pace",
+    "Pay",
+    "PayOut",
+    "Payout",
+    "Stop",
+    "event_for",
+    "evolve",
+    "next_command",
+    "open_payout",
+]
+
+NOT_SEEN_FOR: Final = 30.0
+"""Seconds over which the gateway must keep saying that it knows no order."""
+NOT_SEEN_TIMES: Final = 5
+"""How often it must say so before a lost check may be sent again."""
+MOST_CHECKS: Final = 3
+"""Checks that may vanish without an order before a person must look."""
+RELEASE_AFTER: Final = 60.0
+"""Seconds that a doubt must be old before a person can release it."""
+
+_N, _C, _V, _VD = State.NEW, State.CHECKING, State.VALIDATING, State.VALIDATED
+_P, _F, _R, _A = State.PAYING, State.AWAITING_FINAL, State.AWAITING_RECEIVER, State.ATTENTION
+
+
+def evolve(payout: Payout, event: Event) -> Payout:
+    """Say what a payout is after an event; the payout itself when the event brings nothing new."""
+    listed = type(event) in TRANSITIONS[payout.state]
+    becomes = _apply(payout, event) if listed else _notice(payout, event)
+    if becomes == payout:
+        return payout
+    return attrs.evolve(becomes, sequence=payout.sequence + 1)
+
+
+def _enter(payout: Payout, state: State, at: float, **changes: Any) -> Payout:  # noqa: ANN401 - fields of a payout, each of its own type
+    since = payout.since if state is payout.state else at
+    return attrs.evolve(payout, state=state, since=since, **changes)
+
+
+def _alarm(payout: Payout, alarm: Alarm) -> Payout:
+    if alarm in payout.alarms:
+        return payout
+    return attrs.evolve(payout, alarms=(*payout.alarms, alarm))
+
+
+def _notice(payout: Payout, event: Event) -> Payout:
+    """Look at an event that cannot move this state: what contradicts it becomes an alarm."""
+    match event:
+        case Finished(status=status) if payout.state is State.FINAL:
+            same = status == payout.status
+            return payout if same else _alarm(payout, Alarm.STATUS_CONTRADICTS)
+        case Finished(status=Status.APPROVED):
+            return _alarm(payout, Alarm.STATUS_CONTRADICTS)
+        case PayAccepted() if payout.state is State.CLOSED:
+            return _alarm(payout, Alarm.ACCEPTED_LATE)
+        case Checked(paynet_order_id=order) | PayAccepted(paynet_order_id=order):
+            second = payout.paynet_order_id is not None and order != payout.paynet_order_id
+            return _alarm(payout, Alarm.SECOND_ORDER) if second else payout
+        case _:
+            return payout
+
+
+def _apply(payout: Payout, event: Event) -> Payout:
+    """Fold an event that this state lists."""
+    match event:
+        case CheckStarted() | PayStarted():
+            return _start(payout, event)
+        case CheckNotSent():
+            return _enter(payout, _N, event.at)
+        case PayNotSent():
+            back = _N if payout.flow is Flow.ONE_STEP else _VD
+            return _enter(payout, back, event.at, pays=payout.pays - 1, validated_at=None)
+        case Checked() | PayAccepted():
+            return _found(payout, event)
+        case NotSeen():
+            return _not_seen(payout, event)
+        case Rejected() | PayRefused() | TurnedAway():
+            return _refused(payout, event)
+        case Validated():
+            if payout.restored:
+                return _enter(payout, _A, event.at, doubt=Doubt.RESTORED)
+            return _enter(payout, _VD, event.at, validated_at=event.at)
+        case RedirectRequired(redirect_to=link):
+            parked = payout.state is _A and payout.doubt not in _DOUBTS_OF_PAY
+            if parked or not _may_be_paying(payout):
+                return payout
+            return _enter(payout, _R, event.at, redirect_to=link, doubt=None)
+        case RedirectCleared():
+            return _enter(payout, _F, event.at, redirect_to=None)
+        case Finished():
+            return _finish(payout, event)
+        case NeedsAttention(doubt=doubt):
+            waits = payout.state is _N and not payout.restored
+            unpaid = doubt is Doubt.BAD_REDIRECT and not payout.pays
+            if payout.state not in _DOUBTED_IN.get(doubt, ()) or waits or unpaid:
+                return payout
+            return _enter(payout, _A, event.at, doubt=doubt, redirect_to=None)
+        case Approved() | Released() | Closed() | Withdrawn():
+            return _decide(payout, event)
+        case Restored():
+            if payout.state is _VD:
+                return _enter(payout, _A, event.at, doubt=Doubt.RESTORED, restored=True)
+            # What the gateway said before the copy was made says nothing of what came after it.
+            return attrs.evolve(payout, restored=True, not_seen=0, not_seen_at=None)
+        case Opened():
+            return payout
+        case _:
+            assert_never(event)
+
+
+_DOUBTS_OF_PAY: Final = (Doubt.PAY_UNCONFIRMED, Doubt.PAY_REFUSED, Doubt.BAD_REDIRECT)
+_DOUBTS_OF_CHECK: Final = (Doubt.CHECK_UNCONFIRMED, Doubt.CHECKS_SPENT)
+_DOUBTED_IN: Final = {
+    Doubt.CHECK_UNCONFIRMED: (_C,),
+    Doubt.CHECKS_SPENT: (_C,),
+    Doubt.PAY_UNCONFIRMED: (_P,),
+    Doubt.FOREIGN_ORDER: (_N, _C, _P),
+    Doubt.BAD_REDIRECT: (_VD, _P, _F, _R),
+    Doubt.RESTORED: (_N,),
+}
+
+
+def _start(payout: Payout, event: CheckStarted | PayStarted) -> Payout:
+    if payout.restored:
+        return payout
+    if isinstance(event, CheckStarted):
+        if payout.flow is not Flow.CHECK_PAY:
+            return payout
+        return _enter(payout, _C, event.at, not_seen=0, not_seen_at=None)
+    ready = _N if payout.flow is Flow.ONE_STEP else _VD
+    if payout.state is not ready or payout.held:
+        return payout
+    return _enter(payout, _P, event.at, pays=payout.pays + 1)
+
+
+def _found(payout: Payout, event: Checked | PayAccepted) -> Payout:
+    order, known = event.paynet_order_id, payout.paynet_order_id
+    if known is not None and known != order:
+        return _alarm(payout, Alarm.SECOND_ORDER)
+    match event:
+        case Checked():
+            one_step = payout.flow is Flow.ONE_STEP
+            parked = payout.state is _A and payout.doubt not in _DOUBTS_OF_CHECK
+            unasked = payout.state is _N and not payout.restored
+            if one_step or parked or unasked or known is not None:
+                return payout
+            return _enter(payout, _V, event.at, paynet_order_id=order, doubt=None)
+        case PayAccepted():
+            parked = payout.state is _A and payout.doubt not in _DOUBTS_OF_PAY
+            unnamed = payout.flow is Flow.CHECK_PAY and known is None
+            if parked or unnamed or not _may_be_paying(payout):
+                return payout
+            return _enter(payout, _F, event.at, paynet_order_id=order, doubt=None, restored=False)
+        case _:
+            assert_never(event)
+
+
+def _may_be_paying(payout: Payout) -> bool:
+    """Tell whether a pay request may have left that a state before pay must still hear of.
+
+    That is so after a person released a lost one, and for a one-step payout of a restored journal.
+    """
+    match payout.state:
+        case State.VALIDATED:
+            return payout.pays > 0
+        case State.NEW:
+            return payout.flow is Flow.ONE_STEP and (payout.pays > 0 or payout.restored)
+        case _:
+            return True
+
+
+def _not_seen(payout: Payout, event: NotSeen) -> Payout:
+    if payout.state is _N and not payout.restored:
+        return payout
+    since, times = payout.not_seen_at, payout.not_seen + 1
+    if since is None or event.at < since:
+        since, times = event.at, 1  # at first, and when the clock was set back
+    if times < NOT_SEEN_TIMES or event.at - since < NOT_SEEN_FOR:
+        return attrs.evolve(payout, not_seen=times, not_seen_at=since)
+    cleared = attrs.evolve(payout, not_seen=0, not_seen_at=None, restored=False)
+    if payout.state is _N:
+        return cleared
+    if payout.attempt >= MOST_CHECKS:
+        return _enter(cleared, _A, event.at, doubt=Doubt.CHECKS_SPENT)
+    return _enter(cleared, _N, event.at, attempt=payout.attempt + 1)
+
+
+def _refused(payout: Payout, event: Rejected | PayRefused | TurnedAway) -> Payout:
+    told = {"error_code": event.error_code, "error_message": event.error_message}
+    one_step = payout.flow is Flow.ONE_STEP
+    if isinstance(event, PayRefused):
+        return payout if one_step else _enter(payout, _A, event.at, doubt=Doubt.PAY_REFUSED, **told)
+    if payout.state is _P and not one_step:
+        return payout
+    left_before = payout.pays > 1  # an earlier send that a person released may have paid
+    if isinstance(event, TurnedAway):
+        pays = payout.pays - (payout.state is _P)
+        return _enter(payout, _N, event.at, pays=pays, restored=left_before)
+    if left_before:
+        return _enter(payout, _A, event.at, doubt=Doubt.PAY_REFUSED, **told)
+    return _enter(payout, State.REJECTED, event.at, **told)
+
+
+def _finish(payout: Payout, event: Finished) -> Payout:
+    known = payout.paynet_order_id
+    if known is not None and known != event.paynet_order_id:
+        return _alarm(payout, Alarm.SECOND_ORDER)
+    unasked = payout.state is _N and not payout.restored and not _may_be_paying(payout)
+    if payout.doubt is Doubt.FOREIGN_ORDER or unasked:
+        return payout
+    told = attrs.evolve(payout, paynet_order_id=event.paynet_order_id)
+    if event.status == Status.APPROVED and payout.pays == 0:
+        told = _alarm(told, Alarm.APPROVED_BEFORE_PAY)
+        return _enter(told, _A, event.at, doubt=Doubt.APPROVED_BEFORE_PAY)
+    if event.status == Status.APPROVED and not _is_asked_amount(payout, event):
+        told = _alarm(told, Alarm.AMOUNT_DIFFERS)
+    return _enter(
+        told,
+        State.FINAL,
+        event.at,
+        status=event.status,
+        order_stage=event.order_stage,
+        error_code=event.error_code,
+        error_message=event.error_message,
+        redirect_to=None,
+        doubt=None,
+    )
+
+
+def _is_asked_amount(payout: Payout, event: Finished) -> bool:
+    amount_fits = event.amount is None or event.amount == payout.amount
+    return amount_fits and (event.currency or payout.currency).upper() == payout.currency
+
+
+def _decide(payout: Payout, event: Approved | Released | Closed | Withdrawn) -> Payout:
+    """Fold what a person decided."""
+    match event:
+        case Approved():
+            return attrs.evolve(payout, held=False)
+        case Closed():
+            return _enter(payout, State.CLOSED, event.at)
+        case Withdrawn():
+            return payout if payout.pays > 0 else _enter(payout, State.WITHDRAWN, event.at)
+        case Released():
+            return _release(payout, event)
+        case _:
+            assert_never(event)
+
+
+def _release(payout: Payout, event: Released) -> Payout:
+    if event.at - payout.since < RELEASE_AFTER or payout.doubt is Doubt.APPROVED_BEFORE_PAY:
+        return payout
+    again = {"doubt": None, "restored": False, "validated_at": None}
+    if payout.doubt is Doubt.BAD_REDIRECT:
+        return _enter(payout, _F, event.at, **again)
+    if payout.paynet_order_id is None:
+        # What may have paid at once is looked for before it is sent again, as after a restore.
+        again["restored"] = payout.pays > 0
+        return _enter(payout, _N, event.at, attempt=payout.attempt + 1, not_seen=0, **again)
+    back = _F if payout.flow is Flow.ONE_STEP else _VD
+    return _enter(payout, back, event.at, attempt=payout.attempt + 1, **again)

@@ -1,0 +1,131 @@
+"""What the gateway's answer means for a payout: an event, or no news."""
+
+from typing import Final, assert_never
+
+from .answers import (
+    Accepted,
+    NoAnswer,
+    NotFound,
+    NotSent,
+    Refused,
+    SendAnswer,
+    StatusAnswer,
+    StatusReport,
+    Unknown,
+)
+from .commands import Ask, Check, Command, Pay, PayOut
+from .events import (
+    Checked,
+    Event,
+    Finished,
+    NeedsAttention,
+    NotSeen,
+    PayAccepted,
+    PayRefused,
+    RedirectCleared,
+    RedirectRequired,
+    Rejected,
+    TurnedAway,
+    Validated,
+)
+from .models import Doubt, Flow, State, is_safe_link
+from .payout import Payout, is_fresh
+
+__all__ = ["event_for"]
+
+_VALIDATED_STAGE: Final = "payout_check_validated"
+
+
+def event_for(
+    payout: Payout, command: Command, answer: SendAnswer | StatusAnswer, at: float
+) -> Event | None:
+    """Say what an answer to a command means for a payout; None when it is no news."""
+    match answer:
+        case Accepted(paynet_order_id=order):
+            if isinstance(command, Check):
+                return Checked(at=at, paynet_order_id=order)
+            return PayAccepted(at=at, paynet_order_id=order)
+        case Refused(error_code=code, error_message=text):
+            if not isinstance(command, Check | Pay | PayOut) or command.attempt != payout.attempt:
+                return None  # said of an earlier round, after which a person has decided
+            if isinstance(command, Pay):
+                return PayRefused(at=at, error_code=code, error_message=text)
+            refusal = TurnedAway if answer.is_about_settings else Rejected
+            return refusal(at=at, error_code=code, error_message=text)
+        case NotSent() | Unknown():
+            # A request that was claimed is never NotSent: what is not sent has changed nothing.
+            return None
+        case StatusReport():
+            return _event_for_report(payout, answer, at) or _end_of_doubt(payout, at)
+        case NotFound():
+            if payout.state not in (State.NEW, State.CHECKING):
+                return _end_of_doubt(payout, at)
+            # Said before the latest check left, it proves nothing about that check.
+            is_stale = isinstance(command, Ask) and command.since not in (None, payout.since)
+            return None if is_stale else NotSeen(at=at)
+        case NoAnswer(readable=readable):
+            return _end_of_doubt(payout, at) if readable else None
+        case _:
+            assert_never(answer)
+
+
+def _event_for_report(payout: Payout, report: StatusReport, at: float) -> Event | None:
+    order = payout.paynet_order_id
+    if order is None:
+        match _adoptable(payout, report):
+            case None:
+                return None
+            case False:
+                return NeedsAttention(at=at, doubt=Doubt.FOREIGN_ORDER)
+        order = report.paynet_order_id
+        assert order is not None  # noqa: S101 - _adoptable saw it; this tells the type checker
+    elif report.paynet_order_id not in (None, order):
+        return None
+    if report.status.is_final:
+        return Finished(
+            at=at,
+            status=report.status,
+            paynet_order_id=order,
+            order_stage=report.order_stage,
+            amount=report.amount,
+            currency=report.currency,
+            error_code=report.error_code,
+            error_message=report.error_message,
+        )
+    if payout.paynet_order_id is None:
+        found = Checked if payout.flow is Flow.CHECK_PAY else PayAccepted
+        return found(at=at, paynet_order_id=order)
+    if report.redirect_to and payout.pays:
+        if not is_safe_link(report.redirect_to):
+            return NeedsAttention(at=at, doubt=Doubt.BAD_REDIRECT)
+        return RedirectRequired(at=at, redirect_to=report.redirect_to)
+    if payout.state is State.AWAITING_RECEIVER:
+        return RedirectCleared(at=at)
+    if report.stage != _VALIDATED_STAGE:
+        return None
+    # A payout that waits for approval is asked about for long: only the last look counts.
+    looks_again = payout.state is State.VALIDATED and not payout.held and not is_fresh(payout, at)
+    return Validated(at=at) if payout.state is State.VALIDATING or looks_again else None
+
+
+def _adoptable(payout: Payout, report: StatusReport) -> bool | None:
+    """Tell whether an order found by client_orderid alone is ours; None when it does not say."""
+    amount = report.amount if report.initial_amount is None else report.initial_amount
+    if report.paynet_order_id is None or amount is None or report.currency is None:
+        return None
+    if report.merchant_order_id != payout.client_orderid:
+        return None
+    return amount == payout.amount and report.currency.upper() == payout.currency
+
+
+def _end_of_doubt(payout: Payout, at: float) -> Event | None:
+    """Park a payout whose doubt has lasted too long; said only when the gateway itself answered."""
+    if at < payout.since + payout.deadlines.doubt:
+        return None
+    if payout.state is State.CHECKING:
+        return NeedsAttention(at=at, doubt=Doubt.CHECK_UNCONFIRMED)
+    if payout.state is State.PAYING:
+        return NeedsAttention(at=at, doubt=Doubt.PAY_UNCONFIRMED)
+    if payout.state is State.NEW and payout.restored:
+        return NeedsAttention(at=at, doubt=Doubt.RESTORED)
+    return None

@@ -1,0 +1,157 @@
+"""A payout as its events have left it, and how long each of its waits may take."""
+
+from decimal import Decimal
+from typing import Final, assert_never
+
+import attrs
+
+from .answers import Status
+from .events import Opened
+from .models import Alarm, Deadlines, Doubt, Flow, OpenReason, Outcome, State
+
+__all__ = ["FRESH_FOR", "Payout", "deadline", "is_fresh", "open_payout", "outcome"]
+
+FRESH_FOR: Final = 10.0
+"""Seconds for which a validated answer, or a claim, is young enough to send on."""
+
+
+@attrs.frozen(kw_only=True)
+class Payout:
+    """A payout as its events have left it.
+
+    Attributes:
+        client_orderid: The caller's id.
+        flow: Which way it goes.
+        amount: Asked amount in major units.
+        currency: Asked currency.
+        fingerprint: Keyed hash over who gets the money.
+        receiver_hint: The last four characters of the receiver's number.
+        deadlines: How long each wait may take.
+        opened_at: When it was accepted.
+        sequence: How many events after the first have changed it.
+        state: The situation it is in.
+        since: When it came into that state.
+        held: Whether pay waits for a person's approval.
+        restored: Whether it was read from a restored copy and not looked at since.
+        attempt: Which round of sending this is; a vanished check or a release begins the next.
+        pays: How many pay requests may have left this machine.
+        paynet_order_id: The gateway's order id, once known.
+        validated_at: When the bank's validation was last seen.
+        not_seen_at: When the gateway first said that it knows no such order.
+        not_seen: How often it has said so.
+        doubt: Why a person must look.
+        status: The final status.
+        order_stage: The gateway's word for the final stage.
+        error_code: The gateway's code for a refusal.
+        error_message: The gateway's text for a refusal.
+        redirect_to: Where the receiver must go.
+        alarms: What does not fit.
+    """
+
+    client_orderid: str
+    flow: Flow
+    amount: Decimal
+    currency: str
+    fingerprint: str = attrs.field(repr=False)
+    receiver_hint: str | None = attrs.field(default=None, repr=False)
+    deadlines: Deadlines = attrs.field(factory=Deadlines, repr=False)
+    opened_at: float
+    sequence: int = 0
+    state: State = State.NEW
+    since: float
+    held: bool = False
+    restored: bool = False
+    attempt: int = 1
+    pays: int = 0
+    paynet_order_id: str | None = None
+    validated_at: float | None = None
+    not_seen_at: float | None = None
+    not_seen: int = 0
+    doubt: Doubt | None = None
+    status: Status | None = None
+    order_stage: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    redirect_to: str | None = attrs.field(default=None, repr=False)
+    alarms: tuple[Alarm, ...] = ()
+
+
+def open_payout(event: Opened) -> Payout:
+    """Begin a payout from its first event."""
+    return Payout(
+        client_orderid=event.client_orderid,
+        flow=event.flow,
+        amount=event.amount,
+        currency=event.currency,
+        fingerprint=event.fingerprint,
+        receiver_hint=event.receiver_hint,
+        deadlines=event.deadlines,
+        held=event.held,
+        opened_at=event.at,
+        since=event.at,
+    )
+
+
+def is_fresh(payout: Payout, at: float) -> bool:
+    """Tell whether the validated answer is young enough to pay on; a clock set back ages it.
+
+    What was asked before a person released the payout is no answer to that.
+    """
+    seen = payout.validated_at
+    return seen is not None and payout.since <= seen and 0 <= at - seen <= FRESH_FOR
+
+
+def deadline(payout: Payout) -> tuple[OpenReason, float] | None:
+    """Say how long a caller should wait for this payout to move on, and what it is if it does not.
+
+    A deadline ends the caller's wait and never the payout. None where nothing is waited for.
+    """
+    limits, since = payout.deadlines, payout.since
+    match payout.state:
+        case State.NEW:
+            return OpenReason.NOT_SENT, since + limits.sending
+        case State.CHECKING | State.PAYING:
+            # After limits.doubt the next readable answer parks the payout; this is for none at all.
+            return OpenReason.UNCONFIRMED, since + 2 * limits.doubt
+        case State.VALIDATED if payout.held:
+            return OpenReason.AWAITING_APPROVAL, since
+        case State.VALIDATING | State.VALIDATED:
+            return OpenReason.STALLED, since + limits.validation
+        case State.AWAITING_FINAL:
+            return OpenReason.OVERDUE, since + limits.final
+        case State.AWAITING_RECEIVER:
+            return OpenReason.AWAITING_RECEIVER, since + limits.receiver
+        case State.ATTENTION:
+            return OpenReason.ATTENTION, since
+        case State.FINAL | State.REJECTED | State.WITHDRAWN | State.CLOSED:
+            return None
+        case _:
+            assert_never(payout.state)
+
+
+def outcome(payout: Payout, *, explanation: str | None = None) -> Outcome:
+    """Tell what became of a payout, or where it stands and why it is not finished.
+
+    Args:
+        payout: The payout.
+        explanation: Why the latest question brought no news, if it did not.
+    """
+    wait = deadline(payout)
+    if payout.doubt is not None:
+        explanation = payout.doubt.sentence
+    return Outcome(
+        client_orderid=payout.client_orderid,
+        amount=payout.amount,
+        currency=payout.currency,
+        state=payout.state,
+        status=payout.status,
+        paynet_order_id=payout.paynet_order_id,
+        order_stage=payout.order_stage,
+        error_code=payout.error_code,
+        error_message=payout.error_message,
+        redirect_to=payout.redirect_to,
+        open_reason=None if wait is None else wait[0],
+        doubt=payout.doubt,
+        explanation=None if wait is None else explanation,
+        alarms=payout.alarms,
+    )
