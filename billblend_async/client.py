@@ -1,0 +1,392 @@
+"""One coroutine for each command of the gateway; every answer is sorted into what it proves."""
+
+import secrets
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Final, Literal, Self
+
+from . import __version__
+from .answers import NoAnswer, NotSent, Refused, SendAnswer, StatusAnswer, Unknown
+from .errors import ClosedError, ConfigurationError, UnreadableAnswer
+from .keys import Credentials
+from .lane import Lane
+from .models import Endpoint
+from .request import PayoutRequest
+from .signing import control
+from .transport import (
+    AsyncTransport,
+    BeforeSend,
+    Departure,
+    Failure,
+    Reply,
+    Sender,
+    SigningTransport,
+    Timeouts,
+    check_url,
+    http_transport,
+    make_ssl_context,
+)
+from .wire import (
+    FORM,
+    RequestKind,
+    build_form,
+    build_pay,
+    build_payout,
+    build_status,
+    read_reply,
+    read_send_answer,
+    read_status_answer,
+    status_control_parts,
+    url_path,
+)
+
+__all__ = ["After", "Client"]
+
+After = Callable[[SendAnswer], Awaitable[None]]
+"""Awaited with an answer, even when the caller was cancelled meanwhile."""
+
+_SAID_BY_OTHERS: Final = frozenset({401, 403, 407, 408, 429})
+"""Client errors that something in front of the gateway may answer, so their body says nothing."""
+_NO_SUCH_COMMAND: Final = (404, 405, 501)
+_HEADERS: Final = {
+    "Content-Type": FORM,
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"billblend-async/{__version__}",
+}
+
+
+class Client:
+    """A client of one endpoint of the gateway.
+
+    Use one for each process, inside ``async with``. Requests that may move money travel on fresh
+    connections, status requests on kept ones; in neither lane are more requests under way than
+    there are connections. A caller that is cancelled ends its wait, never the request: each
+    exchange runs to its end in a task of its own.
+
+    Args:
+        credentials: Login, key and merchant control.
+        endpoint_id: The endpoint's number, or
+        endpoint_group_id: the endpoint group's number.
+        base_url: ``sandbox``, ``production`` or a URL.
+        status_version: 2 (SHA-1 control) or 4 (RSA signature); by default 2 if the credentials
+            hold a merchant control.
+        transport: Sends what may move money, instead of httpx's own transport. Unless it is an
+            ``httpx.AsyncHTTPTransport`` (and no subclass), no failure of it proves that nothing
+            was sent.
+        poll_transport: Sends status requests; by default ``transport``, if that is given.
+        ssl_context: For TLS, instead of httpx's default.
+        timeouts: How long each part of an exchange may take.
+        max_sends: Connections for requests that may move money.
+        max_polls: Connections for status requests.
+        nonce: Makes a value that is never used twice, for the signature.
+        wall_clock: Seconds since the epoch, for the signature.
+
+    Raises:
+        ConfigurationError: The endpoint, URL, status version or limits cannot be right.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        endpoint_id: int | None = None,
+        endpoint_group_id: int | None = None,
+        base_url: str = "sandbox",
+        status_version: Literal[2, 4] | None = None,
+        transport: AsyncTransport | None = None,
+        poll_transport: AsyncTransport | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        timeouts: Timeouts = Timeouts(),
+        max_sends: int = 32,
+        max_polls: int = 64,
+        nonce: Callable[[], str] = lambda: secrets.token_hex(16),
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.endpoint = Endpoint(
+            base_url=base_url, endpoint_id=endpoint_id, endpoint_group_id=endpoint_group_id
+        )
+        self.login = credentials.login
+        self.max_sends = max_sends
+        self._nonce = nonce
+        self._merchant_control = credentials.merchant_control
+        self._status_version = status_version or (2 if self._merchant_control else 4)
+        if self._status_version == 2 and self._merchant_control is None:
+            raise ConfigurationError("status_version 2 needs the merchant_control; or use 4")
+        if self._status_version not in (2, 4):
+            raise ConfigurationError("status_version must be 2 or 4")
+        if min(max_sends, max_polls) < 1:
+            raise ConfigurationError("max_sends and max_polls must be 1 or more")
+        versions = dict.fromkeys(RequestKind, 4) | {RequestKind.STATUS: self._status_version}
+        self._urls = {
+            kind: self.endpoint.base_url + url_path(kind, self.endpoint, version=version)
+            for kind, version in versions.items()
+        }
+        for url in self._urls.values():
+            check_url(url)
+        self._made: list[AsyncTransport] = []
+
+        def made(transport: AsyncTransport) -> AsyncTransport:
+            self._made.append(transport)
+            return transport
+
+        def http(connections: int, *, keep_alive: bool) -> AsyncTransport:
+            nonlocal ssl_context
+            # Reading the certificate authorities takes longer than all the rest: once is enough.
+            ssl_context = ssl_context or make_ssl_context()
+            return made(http_transport(connections, ssl_context, keep_alive=keep_alive))
+
+        def signing(inner: AsyncTransport) -> AsyncTransport:
+            return made(SigningTransport(credentials, inner, nonce=nonce, wall_clock=wall_clock))
+
+        sender = transport or http(max_sends, keep_alive=False)
+        poller = poll_transport or transport or http(max_polls, keep_alive=True)
+        self._send_lane = Lane(
+            Sender(
+                signing(sender),
+                max_sends,
+                headers={**_HEADERS, "Connection": "close"},
+                timeouts=timeouts,
+                read=timeouts.send_read,
+            )
+        )
+        self._poll_lane = Lane(
+            Sender(
+                signing(poller) if self._status_version == 4 else poller,
+                max_polls,
+                headers=_HEADERS,
+                timeouts=timeouts,
+                read=timeouts.poll_read,
+            )
+        )
+        self._is_open = False
+
+    def __repr__(self) -> str:
+        """Show where it talks to and how much is under way."""
+        return (
+            f"<Client {self.login!r} at {self.endpoint.base_url} {self.endpoint.path}, "
+            f"{self.in_flight} in flight, {'open' if self._is_open else 'closed'}>"
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """How many exchanges are under way."""
+        return len(self._send_lane.in_flight) + len(self._poll_lane.in_flight)
+
+    async def __aenter__(self) -> Self:
+        """Open the client."""
+        self._is_open = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the client."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Take no new requests, wait for those under way, and close what this client made.
+
+        Requests that still wait for a connection have not begun; they end in ClosedError.
+        """
+        self._is_open = False
+        while self.in_flight:
+            await self.drain()
+        while self._made:
+            await self._made.pop().aclose()
+
+    async def drain(self) -> None:
+        """Wait for every exchange that is under way now; others may begin meanwhile."""
+        await self._send_lane.drain()
+        await self._poll_lane.drain()
+
+    async def check(
+        self,
+        request: PayoutRequest,
+        *,
+        before_send: BeforeSend | None = None,
+        after: After | None = None,
+    ) -> SendAnswer:
+        """Send payout-check: make an order and let the bank validate it; no money moves yet.
+
+        Args:
+            request: The payout.
+            before_send: Awaited when the connection is open and the request signed, before the
+                first byte; if it raises, nothing is sent and this raises the same.
+            after: Awaited with the answer even when the caller was cancelled meanwhile.
+
+        Returns:
+            Accepted, Refused, NotSent or Unknown (see ``billblend_async.answers``).
+        """
+        read = partial(read_send_answer, client_orderid=request.client_orderid)
+        form = build_payout(request)
+        return await self._move(RequestKind.CHECK, form, read, Departure(before_send), after)
+
+    async def pay(
+        self,
+        client_orderid: str,
+        paynet_order_id: str,
+        *,
+        before_send: BeforeSend | None = None,
+        after: After | None = None,
+    ) -> SendAnswer:
+        """Send payout-pay: pay a validated order. The arguments and answers are those of check."""
+        read = partial(
+            read_send_answer, client_orderid=client_orderid, paynet_order_id=paynet_order_id
+        )
+        form = build_pay(self.login, client_orderid, paynet_order_id)
+        return await self._move(RequestKind.PAY, form, read, Departure(before_send), after)
+
+    async def payout(
+        self,
+        request: PayoutRequest,
+        *,
+        before_send: BeforeSend | None = None,
+        after: After | None = None,
+    ) -> SendAnswer:
+        """Send the one-step payout, which pays at once. Arguments and answers are as of check."""
+        read = partial(read_send_answer, client_orderid=request.client_orderid)
+        form = build_payout(request)
+        return await self._move(RequestKind.PAYOUT, form, read, Departure(before_send), after)
+
+    async def status(
+        self,
+        client_orderid: str,
+        paynet_order_id: str | None = None,
+        *,
+        by_request_sn: str | None = None,
+    ) -> StatusAnswer:
+        """Ask for the status of an order; it moves nothing.
+
+        Args:
+            client_orderid: The caller's id.
+            paynet_order_id: The gateway's id; None asks by client_orderid alone, which the gateway
+                answers only while that id is unique.
+            by_request_sn: The serial number of one earlier request, to ask about that one.
+
+        Returns:
+            StatusReport, NotFound or NoAnswer.
+        """
+        signed = None
+        if self._status_version == 2 and self._merchant_control is not None:
+            parts = status_control_parts(self.login, client_orderid, paynet_order_id)
+            signed = control(*parts, self._merchant_control)
+        form = build_status(
+            self.login,
+            client_orderid,
+            paynet_order_id,
+            by_request_sn=by_request_sn,
+            control=signed,
+        )
+
+        async def exchange() -> StatusAnswer:
+            self._check_open()  # it may have been closed while this one waited for its place
+            reply = await self._poll_lane.post(self._urls[RequestKind.STATUS], build_form(form))
+            return self._read_status(reply, client_orderid, paynet_order_id)
+
+        self._check_open()
+        return await self._poll_lane.run(exchange)
+
+    async def probe(self) -> StatusAnswer:
+        """Ask, signed, about an order that nobody has made, to see whether the gateway knows us.
+
+        It moves nothing. It goes the way of what moves money, as status v4; where questions are
+        asked as v2, their control is tried too.
+
+        Returns:
+            NoAnswer if the gateway refuses us or does not answer; anything else is a good sign.
+        """
+        client_orderid = f"probe-{self._nonce()}"
+        form = build_status(self.login, client_orderid)
+        url = self.endpoint.base_url + url_path(RequestKind.STATUS, self.endpoint, version=4)
+
+        async def exchange() -> StatusAnswer:
+            self._check_open()
+            return self._read_status(
+                await self._send_lane.post(url, build_form(form)), client_orderid
+            )
+
+        self._check_open()
+        answer = await self._send_lane.run(exchange)
+        lacks_v4 = isinstance(answer, NoAnswer) and answer.http_status in _NO_SUCH_COMMAND
+        refused = isinstance(answer, NoAnswer) and (not answer.readable or answer.is_about_settings)
+        if self._status_version == 4 or (refused and not lacks_v4):
+            return answer
+        return await self.status(f"probe-{self._nonce()}")
+
+    @staticmethod
+    def _read_status(
+        reply: Reply | Failure, client_orderid: str, paynet_order_id: str | None = None
+    ) -> StatusAnswer:
+        if isinstance(reply, Failure):
+            return NoAnswer(reply.reason, reply.http_status)
+        fields = _fields(reply)
+        if isinstance(fields, str):
+            return NoAnswer(fields, reply.http_status)
+        return read_status_answer(
+            fields, client_orderid=client_orderid, paynet_order_id=paynet_order_id
+        )
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise ClosedError("client")
+
+    async def _move(
+        self,
+        kind: RequestKind,
+        form: Iterable[tuple[str, str]],
+        read: Callable[[dict[str, str]], SendAnswer],
+        departure: Departure,
+        after: After | None,
+    ) -> SendAnswer:
+        """Send what may move money and sort what comes back into its four ends."""
+
+        async def exchange() -> SendAnswer:
+            self._check_open()  # it may have been closed while this one waited for its place
+            reply = await self._send_lane.post(self._urls[kind], build_form(form), departure)
+            answer = _sort(reply, read)
+            if after is not None:
+                await after(answer)
+            return answer
+
+        self._check_open()
+        return await self._send_lane.run(exchange)
+
+
+def _sort(reply: Reply | Failure, read: Callable[[dict[str, str]], SendAnswer]) -> SendAnswer:
+    if isinstance(reply, Failure):
+        if reply.may_have_left:
+            return Unknown(reply.reason, reply.http_status)
+        return NotSent(reply.reason)
+    fields = _fields(reply)
+    if isinstance(fields, str):
+        return Unknown(fields, reply.http_status)
+    answer = read(fields)
+    if isinstance(answer, Refused) and not reply.is_delimited:
+        # What is missing may be the id of an order that was made all the same.
+        return Unknown("a refusal whose end cannot be seen", reply.http_status)
+    return answer
+
+
+def _fields(reply: Reply) -> dict[str, str] | str:
+    """Read the fields of an answer, or say why it has none.
+
+    The gateway answers 200 to forms and 4xx to errors in JSON mode; any other HTTP status is not
+    its word.
+    """
+    status = reply.http_status
+    if status in (401, 403):
+        return f"access denied (HTTP {status})"
+    if status != 200 and (not 400 <= status < 500 or status in _SAID_BY_OTHERS):
+        return f"HTTP {status}"
+    body = reply.body
+    if not reply.is_delimited and not body.lstrip().startswith(b"{"):
+        # It may be cut where it still reads well, in the middle of an order id, say: what stands
+        # before the last separator is whole.
+        body = body[: body.rfind(b"&" if not body.endswith(b"\n") else b"\n") + 1]
+        if not body:
+            return "an answer whose end cannot be seen"
+    try:
+        return read_reply(body.rstrip(b"&"))
+    except UnreadableAnswer as error:
+        return error.reason

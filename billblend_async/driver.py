@@ -1,0 +1,379 @@
+"""Drives one payout: performs the machine's commands and journals what they brought.
+
+Nothing that may move money is sent without a claim: see ``Driver._claim``.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Final, assert_never
+
+import attrs
+
+from .answers import NoAnswer, NotFound, NotSent, SendAnswer, StatusAnswer, Unknown
+from .commands import Ask, Check, Command, Pace, Pay, PayOut, Stop
+from .errors import ClaimLost, RequestNeeded
+from .events import CheckNotSent, CheckStarted, Event, NotSeen, PayNotSent, PayStarted, Validated
+from .machine import NOT_SEEN_FOR, event_for, evolve, next_command
+from .means import Means
+from .models import Outcome, State
+from .payout import FRESH_FOR, Payout, deadline, outcome
+from .request import PayoutRequest
+
+__all__ = ["Done", "Driver", "Waiting"]
+
+_LONG_ENOUGH: Final = 2 * NOT_SEEN_FOR
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Done:
+    """Nothing more will happen to this payout.
+
+    Attributes:
+        outcome: What became of it.
+    """
+
+    outcome: Outcome
+
+
+@attrs.frozen
+class Waiting:
+    """The payout goes on later.
+
+    Attributes:
+        outcome: Where it stands.
+        seconds: How long to wait before the next ``advance``.
+        until: The same as an instant, in seconds since the epoch.
+    """
+
+    outcome: Outcome
+    seconds: float
+    until: float
+
+
+class Driver:
+    """One payout that this process drives right now.
+
+    Any number of tasks may call ``advance``; one command is performed at a time.
+
+    Attributes:
+        payout: The payout as the journal has it, as far as this process knows.
+        request: What the caller handed in, while it did.
+        users: How many tasks drive it.
+    """
+
+    __slots__ = (
+        "_asked_at",
+        "_due",
+        "_explanation",
+        "_means",
+        "_naps",
+        "_turn",
+        "_waited_in",
+        "_waited_since",
+        "_writing",
+        "payout",
+        "request",
+        "users",
+    )
+
+    def __init__(self, means: Means, payout: Payout) -> None:
+        self._means = means
+        self.payout = payout
+        self.request: PayoutRequest | None = None
+        self.users = 0
+        self._turn = asyncio.Lock()
+        self._writing = asyncio.Lock()
+        self._naps: set[asyncio.Future[None]] = set()
+        self._due = 0.0
+        self._asked_at: float | None = None
+        self._explanation: str | None = None
+        self._waited_in: State | None = None
+        self._waited_since = 0.0
+
+    @property
+    def outcome(self) -> Outcome:
+        """Where the payout stands."""
+        trouble = self._means.breaker.trouble if self._waits_to_send else None
+        return outcome(self.payout, explanation=trouble or self._explanation)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether nobody should wait for it any longer; what can be done now is done first."""
+        if _clock() >= self._due:
+            return False
+        patience = self.payout.deadlines.sending
+        if self._waits_to_send and self._means.breaker.is_hopeless(patience):
+            return True
+        in_doubt = self.payout.state in (State.CHECKING, State.PAYING)
+        if in_doubt and self._means.back_off.is_hopeless(patience):
+            return True
+        return self._rest() <= 0
+
+    def _rest(self) -> float:
+        """Seconds until the deadline of the present wait; endless where nothing is waited for.
+
+        It is the wall clock's, which survives a restart, but never later than this process would
+        put it: a wall clock that is set back does not make anybody wait longer.
+        """
+        wait = deadline(self.payout)
+        if wait is None:
+            return math.inf
+        waited = self._waited()
+        rest = min(wait[1] - self._means.wall_clock(), wait[1] - self.payout.since - waited)
+        if self.payout.state is State.CHECKING:
+            # Whether the gateway has the order takes a while to find out: each run has that long.
+            return max(rest, _LONG_ENOUGH - waited)
+        return rest
+
+    @property
+    def _waits_to_send(self) -> bool:
+        return self.payout.state in (State.NEW, State.VALIDATED)
+
+    def _waited(self) -> float:
+        """Seconds that this process has seen the payout in its present state."""
+        if self._waited_in is not self.payout.state:
+            self._waited_in, self._waited_since = self.payout.state, _clock()
+        return _clock() - self._waited_since
+
+    def pause(self) -> float:
+        """Seconds until the next command is due, or until the deadline if that is sooner."""
+        return max(0.0, min(self._due - _clock(), self._rest()))
+
+    async def nap(self, seconds: float) -> None:
+        """Wait; ``wake`` can end it early."""
+        if seconds <= 0:
+            return
+        loop = asyncio.get_running_loop()
+        nap = loop.create_future()
+        timer = loop.call_later(seconds, _end, nap)
+        self._naps.add(nap)
+        try:
+            await nap
+        finally:
+            timer.cancel()
+            self._naps.discard(nap)
+
+    def wake(self) -> None:
+        """End every nap that is taken over this payout."""
+        for nap in self._naps:
+            _end(nap)
+
+    async def advance(self) -> Done | Waiting:
+        """Perform the next command if it is due: at most one request."""
+        async with self._turn:
+            if self._means.is_open and _clock() >= self._due:
+                await self._perform(next_command(self.payout, self._means.wall_clock()))
+        if self.payout.state.is_terminal:
+            return Done(self.outcome)
+        seconds = max(0.0, self._due - _clock())
+        return Waiting(self.outcome, seconds, self._means.wall_clock() + seconds)
+
+    async def decide(self, event: Event) -> bool:
+        """Journal what a person decided; False when the payout does not take it as it stands."""
+        changed = await self._record(lambda _: event)
+        if not changed:
+            # Another owner may have led it where the decision fits.
+            async with self._writing:
+                self.payout = await self._means.load(self.payout.client_orderid)
+            changed = await self._record(lambda _: event)
+        if changed:
+            self._due = _clock()
+            self.wake()
+        return changed
+
+    async def _perform(self, command: Command) -> None:
+        match command:
+            case Stop():
+                return
+            case Ask(paynet_order_id=order):
+                if delay := self._means.back_off.delay(self._means.chance()):
+                    self._due = _clock() + delay
+                    return
+                asked_at = self._means.wall_clock()
+                answer = await self._means.client.status(self.payout.client_orderid, order)
+                self._asked_at = _clock()
+                self._means.back_off.learn(answer)
+                await self._learn(command, answer, asked_at)
+            case Check() | Pay() | PayOut():
+                await self._send_in_turn(command)
+            case _:
+                assert_never(command)
+
+    async def _send_in_turn(self, command: Check | Pay | PayOut) -> None:
+        """Send when the breaker lets it go, if it is still the thing to do then."""
+        expected, breaker = self.payout, self._means.breaker
+        if not await breaker.admit():
+            self._due = max(breaker.retry_at, _clock() + self._means.polling.shortest)
+            return
+        try:
+            now = next_command(self.payout, self._means.wall_clock())
+            if self.payout is expected and now == command:
+                await self._send(command)
+        finally:
+            breaker.leave()
+
+    async def _send(self, command: Check | Pay | PayOut) -> None:
+        """Send what may move money: claimed before the first byte, recorded whatever happens."""
+        before_send = partial(self._claim, self.payout, command)
+        after = partial(self._hear, command)
+        try:
+            if isinstance(command, Pay):
+                await self._means.client.pay(
+                    self.payout.client_orderid,
+                    command.paynet_order_id,
+                    before_send=before_send,
+                    after=after,
+                )
+                return
+            request = await self._find_request()
+            send = (
+                self._means.client.check
+                if isinstance(command, Check)
+                else self._means.client.payout
+            )
+            await send(request, before_send=before_send, after=after)
+        except ClaimLost as lost:
+            log.info("%s", lost)
+
+    async def _find_request(self) -> PayoutRequest:
+        """Take the request that was handed in, or ask for it where the caller keeps it."""
+        client_orderid = self.payout.client_orderid
+        if self.request is None:
+            found = await self._means.find_request(client_orderid)
+            if found is not None:
+                self._means.check_same(self.payout, found)
+                self.request = found
+        if self.request is None or self.request.client_orderid != client_orderid:
+            raise RequestNeeded(client_orderid)
+        return self.request
+
+    async def _claim(self, expected: Payout, command: Check | Pay | PayOut) -> None:
+        """Write down that a request is about to leave; without that record it does not.
+
+        The journal takes each step of a payout once, so of all owners that want to send it one
+        succeeds. Whoever loses sends nothing, reads the payout again and goes on asking.
+
+        Raises:
+            ClaimLost: The payout has moved on, or the record took too long to be sent on.
+        """
+        lost = ClaimLost(expected.client_orderid, expected.sequence + 1)
+        async with self._writing:
+            at, began = self._means.wall_clock(), _clock()
+            is_wanted = self._means.is_open and self.users > 0
+            if (
+                not is_wanted
+                or self.payout is not expected
+                or next_command(expected, at) != command
+            ):
+                raise lost
+            started = CheckStarted(at=at) if isinstance(command, Check) else PayStarted(at=at)
+            await self._append(started)
+            claimed = self.payout
+        age = self._means.wall_clock() - at
+        if not (0 <= age <= FRESH_FOR and _clock() - began <= FRESH_FOR and self._means.is_open):
+            kept = CheckNotSent if isinstance(command, Check) else PayNotSent
+            # This claim may be taken back and no other: the payout may have moved on meanwhile.
+            await self._record(
+                lambda payout: kept(at=self._means.wall_clock()) if payout is claimed else None
+            )
+            raise lost
+
+    async def _hear(self, command: Command, answer: SendAnswer) -> None:
+        """Learn from the answer to a send."""
+        self._means.breaker.learn(answer)
+        await self._learn(command, answer)
+
+    async def _learn(
+        self,
+        command: Command,
+        answer: SendAnswer | StatusAnswer,
+        asked_at: float | None = None,
+    ) -> None:
+        """Journal what an answer means and choose when to go on."""
+        at = self._means.wall_clock()
+
+        def event_of(payout: Payout) -> Event | None:
+            event = event_for(payout, command, answer, at)
+            if asked_at is None:
+                return event
+            # What may be sent on is as old as the question, however long the answer travelled; an
+            # order is denied for as long as lies between the first answer and the last question.
+            first = payout.not_seen_at
+            match event:
+                case Validated():
+                    return attrs.evolve(event, at=asked_at)
+                case NotSeen() if first is not None and first <= at:
+                    return attrs.evolve(event, at=max(asked_at, first))
+                case _:
+                    return event
+
+        changed = await self._record(event_of)
+        self._explanation = _reason(answer)
+        self._schedule(is_urgent=changed and not isinstance(answer, NotSent))
+
+    def _schedule(self, *, is_urgent: bool) -> None:
+        """Choose when the next command is due: a send right after news, a question after a gap."""
+        now, at = _clock(), self._means.wall_clock()
+        command = next_command(self.payout, at)
+        waited = max(0.0, at - self.payout.since)
+        if self.payout.state is State.CHECKING:
+            waited = self._waited()  # after a long time away it is still worth asking often
+        if isinstance(command, Ask):
+            gap = self._means.polling.gap(command.pace, waited, self._means.chance())
+            # A send between two questions does not push the second one out of the gap.
+            asked = now if self._asked_at is None else self._asked_at
+            self._due = max(asked + gap, now + self._means.polling.shortest / 3)
+        elif is_urgent:
+            self._due = now
+        else:
+            self._due = now + self._means.polling.gap(Pace.NORMAL, waited, self._means.chance())
+
+    async def _record(self, event_of: Callable[[Payout], Event | None]) -> bool:
+        """Journal an event if it changes the payout; an owner that was faster is read first."""
+        async with self._writing:
+            while (event := event_of(self.payout)) is not None:
+                if evolve(self.payout, event) is self.payout:
+                    return False
+                try:
+                    await self._append(event)
+                except ClaimLost:
+                    continue  # the payout was read again; see what the event means for it now
+                return True
+            return False
+
+    async def _append(self, event: Event) -> None:
+        """Write an event and what it makes of the payout; the caller holds the lock."""
+        becomes = evolve(self.payout, event)
+        try:
+            await self._means.journal.append(becomes, event)
+        except ClaimLost:
+            self.payout = await self._means.load(self.payout.client_orderid)
+            raise
+        self.payout = becomes
+        self._means.tell(becomes, event)
+
+
+def _clock() -> float:
+    """Seconds by the event loop's own clock, which a test replaces together with its timers."""
+    return asyncio.get_running_loop().time()
+
+
+def _end(nap: asyncio.Future[None]) -> None:
+    if not nap.done():
+        nap.set_result(None)
+
+
+def _reason(answer: SendAnswer | StatusAnswer) -> str | None:
+    """Say why an answer brought nothing, if it did not."""
+    match answer:
+        case NotFound():
+            return "the gateway knows no such order yet"
+        case NoAnswer(reason=reason) | NotSent(reason=reason) | Unknown(reason=reason):
+            return reason
+        case _:
+            return None

@@ -1,0 +1,332 @@
+"""A journal in one SQLite file: what it holds survives a crash of the program or the machine."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Collection
+from functools import partial
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from ..errors import (
+    ClaimLost,
+    ClosedError,
+    ConfigurationError,
+    InvalidInput,
+    JournalDamaged,
+    Problem,
+)
+from ..events import Event, Opened, Restored
+from ..machine import evolve
+from ..models import BASE_URLS, State
+from ..payout import Payout, open_payout
+from . import Owner
+from .database import Database, journal_mode
+from .records import erase_secrets, fold_events, read_event, seal_event, write_event
+from .writer import Writer
+
+__all__ = ["SqliteJournal", "journal_mode"]
+
+T = TypeVar("T")
+
+PAGE: Final = 64
+"""Payouts that are read at once while iterating."""
+
+_ACCEPT: Final = (
+    "INSERT INTO events (client_orderid, sequence, name, data, seal) SELECT ?1, 0, ?2, ?3, ?4"
+    " WHERE NOT EXISTS (SELECT 1 FROM payouts WHERE client_orderid = ?1) ON CONFLICT DO NOTHING"
+)
+_LIST: Final = "INSERT INTO payouts (client_orderid, state, sequence) VALUES (?, ?, 0)"
+_APPEND: Final = (
+    "INSERT INTO events (client_orderid, sequence, name, data, seal)"
+    " SELECT client_orderid, sequence + 1, ?3, ?4, ?5 FROM payouts"
+    " WHERE client_orderid = ?1 AND sequence = ?2 - 1 ON CONFLICT DO NOTHING"
+)
+_MOVE: Final = "UPDATE payouts SET state = ?, sequence = ? WHERE client_orderid = ?"
+_EVENTS: Final = (
+    "SELECT sequence, name, data, seal FROM events WHERE client_orderid = ? ORDER BY sequence"
+)
+_LISTED: Final = "SELECT state, sequence FROM payouts WHERE client_orderid = ?"
+_HIDE: Final = "INSERT INTO secrets (client_orderid, sequence, data, seal) VALUES (?, ?, ?, ?)"
+_REVEAL: Final = (
+    "SELECT data, seal FROM secrets"
+    " WHERE client_orderid = ? AND sequence = ? AND seal <> zeroblob(length(seal))"
+)
+_ERASE: Final = (
+    "UPDATE secrets SET data = zeroblob(length(data)), seal = zeroblob(length(seal))"
+    " WHERE client_orderid = ?"
+)
+_OPEN_STATES: Final = f" {' '.join(state for state in State if not state.is_terminal)} "
+_PAGE: Final = (
+    "SELECT place, client_orderid FROM payouts"
+    " WHERE place > ? AND instr(?, ' ' || state || ' ') > 0 ORDER BY place LIMIT ?"
+)
+
+
+class SqliteJournal:
+    """A journal in one SQLite file, with its key in a second file beside it (``<path>.key``).
+
+    Several journals, in this program and in others, may work on one file; each step is still
+    written exactly once. Back up both files together, with SQLite's ``.backup`` or while nothing
+    runs. A journal belongs to the event loop that has opened it and is opened once.
+
+    Args:
+        path: The file; made when it is not there. ``":memory:"`` is for tests: it forgets
+            everything when it is closed, so it refuses production.
+        busy_timeout: Seconds to wait for another program that holds the file.
+        random_bytes: Where the key comes from.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        busy_timeout: float = 10.0,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._path = os.fspath(path)
+        self._busy_timeout = busy_timeout
+        self._random_bytes = random_bytes
+        self._state = "new"
+        self._writer: Writer | None = None
+        self._key = b""
+
+    def __repr__(self) -> str:
+        """Show where it lies and whether it is open."""
+        return f"<SqliteJournal {self._path} {self._state}>"
+
+    @property
+    def fingerprint_key(self) -> bytes:
+        """The random secret under which receivers are fingerprinted."""
+        if self._state != "open":
+            raise ClosedError("journal")
+        return self._key
+
+    async def open(self, owner: Owner) -> None:
+        """Open the file for one owner, make it if it is not there, and check all of it.
+
+        The check reads the whole file and folds every payout, which takes 0.2 s for a thousand.
+
+        Raises:
+            ConfigurationError: It was opened before, or lies in memory and moves real money.
+            JournalMismatch: It belongs to another environment, login, endpoint or version.
+            JournalDamaged: What it holds cannot be what was written.
+            JournalUnavailable: The file cannot be read or written.
+        """
+        if self._state != "new":
+            raise ConfigurationError("a journal is opened once; make another one for the file")
+        if self._path == ":memory:" and _is_production(owner):
+            raise ConfigurationError(
+                "a journal in memory forgets who was paid; give production a journal in a file"
+            )
+        database = Database(
+            self._path,
+            owner,
+            busy_timeout=self._busy_timeout,
+            random_bytes=self._random_bytes,
+        )
+        self._state, self._writer = "opening", Writer(database)
+        try:
+            await self._writer.open()
+        except BaseException:
+            self._state = "closed"
+            raise
+        if self._state != "opening":  # it was closed meanwhile
+            raise ClosedError("journal")
+        self._state, self._key = "open", database.key
+        try:
+            # Whatever was edited must be found before anything is sent, not when its turn comes.
+            # Page by page, since one long read would keep other programs from writing.
+            async for _ in self.payouts():
+                pass
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def accept(self, opened: Opened) -> Payout:
+        """Accept a payout once for ever and return the payout that is held under its id."""
+        key = _checked(opened.client_orderid)
+        name, data = type(opened).__name__, write_event(opened)
+
+        def work(database: Database) -> Payout:
+            database.check_owner()
+            seal = seal_event(database.key, key, 0, name, data)
+            if database.execute(_ACCEPT, (key, name, data, seal)).rowcount == 1:
+                database.execute(_LIST, (key, State.NEW.value))
+                payout = open_payout(opened)
+                if database.is_restored:
+                    payout = _write(database, payout, Restored(at=opened.at))
+                return payout
+            found = _load(database, key)
+            if found is None:
+                raise _damaged(database, key, "it can be neither written nor read")
+            return found[0]
+
+        return await self._do(work, writes=True)
+
+    async def append(self, becomes: Payout, event: Event) -> None:
+        """Write one event at the place ``becomes.sequence``, if that is the next one."""
+        key, sequence, state = _checked(becomes.client_orderid), becomes.sequence, becomes.state
+        name, secret = type(event).__name__, write_event(event)
+        data = write_event(erase_secrets(event) or event)
+
+        def work(database: Database) -> None:
+            seal = seal_event(database.key, key, sequence, name, data)
+            if database.execute(_APPEND, (key, sequence, name, data, seal)).rowcount != 1:
+                raise ClaimLost(key, sequence)
+            database.execute(_MOVE, (state.value, sequence, key))
+            if secret != data:
+                seal = seal_event(database.key, key, sequence, name, secret)
+                database.execute(_HIDE, (key, sequence, secret, seal))
+            if state.is_terminal and database.execute(_ERASE, (key,)).rowcount:
+                database.erased = True
+
+        await self._do(work, writes=True)
+
+    async def declare_restored(self, at: float) -> int:
+        """Mark every unfinished payout, and those to come, as read from a restored copy."""
+
+        def work(database: Database) -> int:
+            # All are read before one is written: a damaged one leaves the journal as it is.
+            unfinished = [_listed(database, key) for key in database.listed(_OPEN_STATES)]
+            database.is_restored = True
+            event = Restored(at=at)
+            return sum(_write(database, payout, event) is not payout for payout in unfinished)
+
+        return await self._do(work, writes=True)
+
+    async def declare_complete(self) -> None:
+        """Let new payouts be sent without being asked about first."""
+
+        def work(database: Database) -> None:
+            database.is_restored = False
+
+        await self._do(work, writes=True)
+
+    async def load(self, client_orderid: str) -> Payout | None:
+        """Fold a payout from its events; None when there is no such payout."""
+        key = _checked(client_orderid)
+        found = await self._do(lambda database: _load(database, key), writes=False)
+        return None if found is None else found[0]
+
+    async def history(self, client_orderid: str) -> list[Event]:
+        """Read a payout's events in order; empty when there is no such payout."""
+        key = _checked(client_orderid)
+        found = await self._do(lambda database: _load(database, key), writes=False)
+        return [] if found is None else found[1]
+
+    async def payouts(self, states: Collection[State] | None = None) -> AsyncIterator[Payout]:
+        """Iterate over the payouts in the order they were accepted, in these states or in all.
+
+        They are read in pages; each page is as the journal stands when its turn comes.
+        """
+        wanted = f" {' '.join(State if states is None else states)} "
+        place = 0
+        while True:
+            page = await self._do(partial(_page, after=place, states=wanted), writes=False)
+            for place, payout in page:  # noqa: B007 - the last one begins the next page
+                yield payout
+            if len(page) < PAGE:
+                return
+
+    async def aclose(self) -> None:
+        """Finish what was handed in and close the file; a second call does nothing."""
+        self._state = "closed"
+        if self._writer is not None:
+            await self._writer.aclose()
+
+    async def _do(self, work: Callable[[Database], T], *, writes: bool) -> T:
+        if self._state != "open" or self._writer is None:
+            raise ClosedError("journal")
+        return await self._writer.submit(work, writes=writes)
+
+
+def _is_production(owner: Owner) -> bool:
+    """Compare hosts, so that no other spelling of the address gets past."""
+    return urlsplit(owner.base_url).hostname == urlsplit(BASE_URLS["production"]).hostname
+
+
+def _checked(client_orderid: str) -> str:
+    """Refuse an id that SQLite cannot hold before it can spoil a group."""
+    try:
+        client_orderid.encode()
+    except UnicodeEncodeError:
+        pass
+    else:
+        return client_orderid
+    raise InvalidInput((Problem("client_orderid", "must be text that can be written as UTF-8"),))
+
+
+def _damaged(database: Database, key: str, reason: str) -> JournalDamaged:
+    return JournalDamaged(database.name, f"payout {key}: {reason}")
+
+
+def _write(database: Database, payout: Payout, event: Event) -> Payout:
+    """Write an event that holds no secret, if it changes the payout, inside a transaction."""
+    becomes = evolve(payout, event)
+    if becomes is not payout:
+        key, name, data = payout.client_orderid, type(event).__name__, write_event(event)
+        seal = seal_event(database.key, key, becomes.sequence, name, data)
+        database.execute(_APPEND, (key, becomes.sequence, name, data, seal))
+        database.execute(_MOVE, (becomes.state.value, becomes.sequence, key))
+    return becomes
+
+
+def _load(database: Database, key: str) -> tuple[Payout, list[Event]] | None:
+    """Read a payout and its events, and compare them with what the list says."""
+    listed = database.execute(_LISTED, (key,)).fetchone()
+    events = _events(database, key)
+    if listed is None and not events:
+        return None
+    try:
+        payout = fold_events(key, events)
+    except ValueError as error:
+        reason = str(error)
+    else:
+        if listed == (payout.state.value, payout.sequence):
+            return payout, events
+        reason = "its events do not lead to the state that is listed"
+    raise _damaged(database, key, reason)
+
+
+def _events(database: Database, key: str) -> list[Event]:
+    events: list[Event] = []
+    for sequence, name, *record in database.execute(_EVENTS, (key,)).fetchall():
+        if sequence != len(events):
+            raise _damaged(database, key, f"event {len(events)} is missing")
+        event = _event(database, key, sequence, name, *record)
+        if event.secret:
+            secret = database.execute(_REVEAL, (key, sequence)).fetchone()
+            if secret is not None:
+                event = _event(database, key, sequence, name, *secret)
+        events.append(event)
+    return events
+
+
+def _event(
+    database: Database, key: str, sequence: int, name: object, data: object, seal: object
+) -> Event:
+    reason = "is not as it was written"
+    # One changed bit makes a text a blob.
+    if (
+        isinstance(name, str)
+        and isinstance(data, str)
+        and seal == seal_event(database.key, key, sequence, name, data)
+    ):
+        try:
+            return read_event(name, data)
+        except ValueError as error:
+            reason = f"cannot be read: {error}"
+    raise _damaged(database, key, f"event {sequence} {reason}")
+
+
+def _listed(database: Database, key: str) -> Payout:
+    found = _load(database, key)
+    if found is None:
+        raise _damaged(database, key, "it is listed and cannot be read")
+    return found[0]
+
+
+def _page(database: Database, *, after: int, states: str) -> list[tuple[int, Payout]]:
+    page = []
+    for place, key in database.execute(_PAGE, (after, states, PAGE)).fetchall():
+        page.append((place, _listed(database, key)))
+    return page

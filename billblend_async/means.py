@@ -1,0 +1,160 @@
+"""What every driver of one orchestrator works with: client, journal, clocks and callers' hooks."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import attrs
+
+from .answers import SendAnswer, StatusAnswer
+from .breaker import BackOff, Breaker
+from .errors import PayoutConflict, PayoutNotFound
+from .events import Event
+from .journal import Journal
+from .models import Endpoint
+from .payout import Payout
+from .polling import Polling
+from .request import PayoutRequest
+
+__all__ = ["Means", "Observer", "PayoutGateway", "Resolve"]
+
+log = logging.getLogger(__name__)
+
+Observer = Callable[[Payout, Event], None]
+"""Told of every change after it is durable; what it raises is logged and changes nothing."""
+
+
+Resolve = Callable[[str], Awaitable[PayoutRequest | None]]
+"""Finds the request of a payout by its client_orderid, where the caller keeps it."""
+
+
+class PayoutGateway(Protocol):
+    """What the orchestrator needs of a client; see ``billblend_async.Client``."""
+
+    endpoint: Endpoint
+    login: str
+    max_sends: int
+
+    async def check(
+        self,
+        request: PayoutRequest,
+        *,
+        before_send: Callable[[], Awaitable[None]] | None = None,
+        after: Callable[[SendAnswer], Awaitable[None]] | None = None,
+    ) -> SendAnswer:
+        """Send payout-check."""
+        ...
+
+    async def pay(
+        self,
+        client_orderid: str,
+        paynet_order_id: str,
+        *,
+        before_send: Callable[[], Awaitable[None]] | None = None,
+        after: Callable[[SendAnswer], Awaitable[None]] | None = None,
+    ) -> SendAnswer:
+        """Send payout-pay."""
+        ...
+
+    async def payout(
+        self,
+        request: PayoutRequest,
+        *,
+        before_send: Callable[[], Awaitable[None]] | None = None,
+        after: Callable[[SendAnswer], Awaitable[None]] | None = None,
+    ) -> SendAnswer:
+        """Send the one-step payout."""
+        ...
+
+    async def status(self, client_orderid: str, paynet_order_id: str | None = None) -> StatusAnswer:
+        """Ask for the status."""
+        ...
+
+    async def probe(self) -> StatusAnswer:
+        """Ask, signed, about an order that nobody has made."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait for every exchange that is under way."""
+        ...
+
+
+@attrs.define(kw_only=True)
+class Means:
+    """What every driver of one orchestrator works with.
+
+    Attributes:
+        client: The gateway's client.
+        journal: The journal.
+        polling: How often a status is asked for.
+        observer: Told of every change once it is durable.
+        resolve: Finds the request of a payout that nobody handed in.
+        wall_clock: Seconds since the epoch, for what is journaled.
+        chance: Numbers from 0 to 1, to spread the polls.
+        is_open: Whether anything may still be sent.
+        breaker: Guards what may move money.
+        back_off: Spaces the questions out while nobody answers them.
+    """
+
+    client: PayoutGateway
+    journal: Journal
+    polling: Polling
+    observer: Observer | None
+    resolve: Resolve | None
+    wall_clock: Callable[[], float]
+    chance: Callable[[], float]
+    is_open: bool = False
+    breaker: Breaker = attrs.field(init=False)
+    back_off: BackOff = attrs.field(factory=BackOff, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Let the breaker ask through the client."""
+        self.breaker = Breaker(self.client.probe, self.client.max_sends)
+
+    async def find_request(self, client_orderid: str) -> PayoutRequest | None:
+        """Ask the caller for a request; a caller that fails has none."""
+        found = None
+        if self.resolve is not None:
+            try:
+                found = await self.resolve(client_orderid)
+            except (Exception, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise  # it is we who are cancelled, and not something within the caller's code
+                # Its class alone: its text may hold the receiver's data.
+                failed = type(error).__name__
+                log.error("resolve failed for payout %s: %s", client_orderid, failed)  # noqa: TRY400 - likewise
+        return found
+
+    async def load(self, client_orderid: str) -> Payout:
+        """Read a payout from the journal."""
+        payout = await self.journal.load(client_orderid)
+        if payout is None:
+            raise PayoutNotFound(client_orderid)
+        return payout
+
+    def check_same(self, payout: Payout, request: PayoutRequest) -> None:
+        """Refuse a request that would pay another amount or another receiver.
+
+        Raises:
+            PayoutConflict: It differs; the error says in what.
+        """
+        same = {
+            "amount": payout.amount == request.amount,
+            "currency": payout.currency == request.currency,
+            "receiver": payout.fingerprint == request.fingerprint(self.journal.fingerprint_key),
+        }
+        differs = tuple(name for name, is_same in same.items() if not is_same)
+        if differs:
+            raise PayoutConflict(payout.client_orderid, differs)
+
+    def tell(self, payout: Payout, event: Event) -> None:
+        """Tell the observer of a change that is durable."""
+        log.debug("payout %s: %s -> %s", payout.client_orderid, type(event).__name__, payout.state)
+        if self.observer is None:
+            return
+        try:
+            self.observer(payout, event)
+        except Exception:
+            log.exception("the observer failed; the payout goes on")
