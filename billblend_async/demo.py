@@ -1,0 +1,139 @@
+"""A batch of payouts against the sandbox in a process of its own, and its ledger to compare."""
+
+import asyncio
+import csv
+import json
+import shlex
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.request import ProxyHandler, build_opener
+
+from .batch import read_batch
+from .errors import ConfigurationError
+from .settings import Settings, read_settings
+
+__all__ = ["run_demo"]
+
+_RECEIVERS: Final = (
+    *(("1234567890", "approved"),) * 8,
+    ("0987654321", "declined"),
+    ("1987654321", "error"),
+)
+"""The documented test accounts and what becomes of them (document 3.24, Test Scenario)."""
+_CURRENCIES: Final = ("USD", "EUR", "GBP")
+_STARTING_TAKES_AT_MOST: Final = 30.0
+
+
+async def run_demo(
+    directory: Path,
+    payouts: int,
+    polling: object,
+    pay: Callable[..., Coroutine[Any, Any, int]],
+) -> int:
+    """Write a file of payouts, pay it against the sandbox, and compare with the sandbox's ledger.
+
+    Returns:
+        0 when the ledger agrees with every row, 1 when it does not.
+    """
+    file, results = directory / "payouts.csv", directory / "results.csv"
+    expected = _write_payouts(file, payouts)
+    print(f"{payouts} payouts in {file}", flush=True)
+    async with _sandbox() as settings:
+        await pay(
+            settings,
+            read_batch(file),
+            journal=directory / "payouts.db",
+            out=results,
+            polling=polling,
+            concurrency=1000,
+        )
+        ledger = await asyncio.to_thread(_read_ledger, settings.endpoint.base_url)
+    wrong = _compare(results, expected, ledger)
+    for line in wrong[:20]:
+        print(line, file=sys.stderr)
+    paid = sum(order["paid"] for order in ledger.values())
+    if wrong:
+        print(f"the gateway's ledger disagrees with {len(wrong)} row(s)", file=sys.stderr)
+        return 1
+    print(f"The gateway's ledger agrees with every row: {paid} paid, each exactly once.")
+    return 0
+
+
+def _write_payouts(path: Path, payouts: int) -> dict[str, str]:
+    """Write a payouts file and return the status that each row must come to."""
+    expected: dict[str, str] = {}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("client_orderid", "amount", "currency", "account_number", "purpose"))
+        for number in range(1, payouts + 1):
+            account, status = _RECEIVERS[number % len(_RECEIVERS)]
+            client_orderid = f"demo-{number:05}"
+            currency = _CURRENCIES[number % len(_CURRENCIES)]
+            amount = f"{10 + number % 90}.{number % 100:02}"
+            writer.writerow((client_orderid, amount, currency, account, f"Invoice {number}"))
+            expected[client_orderid] = status
+    return expected
+
+
+@asynccontextmanager
+async def _sandbox() -> AsyncIterator[Settings]:
+    """Run the sandbox as a process of its own on a free loopback port."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "billblend_async", "sandbox", "--port", "0"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield read_settings(await _read_exports(process))
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def _read_exports(process: asyncio.subprocess.Process) -> dict[str, str]:
+    """Read the settings that the sandbox prints once it is listening."""
+    exports: dict[str, str] = {}
+    output = process.stdout
+    try:
+        async with asyncio.timeout(_STARTING_TAKES_AT_MOST):
+            while output is not None and "BILLBLEND_ENDPOINT_ID" not in exports:
+                line = (await output.readline()).decode()
+                if not line:
+                    break
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["export"]:
+                    name, _, value = words[1].partition("=")
+                    exports[name] = value
+    except TimeoutError:
+        exports.clear()
+    if "BILLBLEND_ENDPOINT_ID" not in exports:
+        raise ConfigurationError("the sandbox did not start; run: billblend sandbox --port 0")
+    return exports
+
+
+def _read_ledger(base_url: str) -> dict[str, dict[str, Any]]:
+    """Read the sandbox's own ledger, over loopback and past any proxy."""
+    url = base_url.removesuffix("/checkout") + "/sandbox/ledger"
+    with build_opener(ProxyHandler({})).open(url, timeout=30) as answer:
+        ledger: dict[str, dict[str, Any]] = json.load(answer)
+    return ledger
+
+
+def _compare(
+    results: Path, expected: dict[str, str], ledger: dict[str, dict[str, Any]]
+) -> list[str]:
+    """Say where results file, ledger and expectation differ."""
+    with results.open(encoding="utf-8", newline="") as file:
+        told = {row["client_orderid"]: row for row in csv.DictReader(file)}
+    wrong = []
+    for client_orderid, status in expected.items():
+        row, kept = told[client_orderid], ledger.get(client_orderid, {})
+        right = {"checks": 1, "pays": 1, "paid": int(status == "approved")}
+        counts = {name: kept.get(name) for name in right}
+        if not row["status"] == status == kept.get("status") or counts != right:
+            wrong.append(f"{client_orderid}: told {row['status']}, ledger {kept}")
+    return wrong

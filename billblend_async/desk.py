@@ -1,0 +1,48 @@
+"""Opens what a command works with, from the settings of its environment."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import ConfigurationError
+from .polling import Polling
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .means import Observer
+    from .orchestrator import Orchestrator
+
+__all__ = ["check_journal", "make_client", "make_orchestrator"]
+
+
+def make_client(settings: Settings) -> "Client":
+    """Make a client of the endpoint that the settings name."""
+    from .client import Client
+
+    endpoint = settings.endpoint
+    return Client(
+        settings.credentials,
+        endpoint_id=endpoint.endpoint_id,
+        endpoint_group_id=endpoint.endpoint_group_id,
+        base_url=endpoint.base_url,
+    )
+
+
+def make_orchestrator(
+    client: "Client",
+    journal: Path,
+    *,
+    polling: Polling = Polling(),
+    observer: "Observer | None" = None,
+) -> "Orchestrator":
+    """Make an orchestrator over a journal in a file."""
+    from .journal.sqlite import SqliteJournal
+    from .orchestrator import Orchestrator
+
+    return Orchestrator(client, SqliteJournal(journal), polling=polling, observer=observer)
+
+
+def check_journal(journal: Path | None) -> None:
+    """Refuse a journal that is not there: a new one knows nothing, so its path is a mistake."""
+    if journal is not None and not journal.is_file():
+        raise ConfigurationError(f"--journal {journal}: there is no such file")

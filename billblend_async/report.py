@@ -1,0 +1,203 @@
+"""What people look at: the one place that renders for the terminal."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from itertools import islice
+from typing import Final, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from .answers import StatusReport
+from .errors import SendingStopped
+from .models import Outcome, State
+
+__all__ = [
+    "Counted",
+    "print_attention",
+    "print_outcome",
+    "print_problems",
+    "print_report",
+    "print_totals",
+    "progress",
+]
+
+_COLOURS: Final = {
+    "approved": "green",
+    "declined": "yellow",
+    "filtered": "yellow",
+    "rejected": "yellow",
+    "error": "red",
+    "attention": "bold red",
+    "conflict": "bold red",
+    "unfinished": "magenta",
+}
+_PHASES: Final = (
+    ("check", (State.NEW, State.CHECKING)),
+    ("bank", (State.VALIDATING, State.VALIDATED)),
+    ("pay", (State.PAYING,)),
+    ("final", (State.AWAITING_FINAL,)),
+    ("receiver", (State.AWAITING_RECEIVER,)),
+    ("person", (State.ATTENTION,)),
+)
+
+
+class Counted(Protocol):
+    """One line of the totals."""
+
+    @property
+    def status(self) -> str:
+        """The status word."""
+        ...
+
+    @property
+    def currency(self) -> str:
+        """The currency."""
+        ...
+
+    @property
+    def payouts(self) -> int:
+        """How many."""
+        ...
+
+    @property
+    def amount(self) -> Decimal:
+        """Their sum in major units."""
+        ...
+
+
+class Board:
+    """Follows how many payouts are in which phase, and shows it while they run."""
+
+    def __init__(self, bar: Progress | None, total: int) -> None:
+        self._states: dict[str, State] = {}
+        self._counts: Counter[State] = Counter()
+        self._bar = bar
+        self._task = None if bar is None else bar.add_task("payouts", total=total, phases="")
+
+    def move(self, client_orderid: str, state: State) -> None:
+        """Note the state that a payout is in now."""
+        before = self._states.get(client_orderid)
+        if before is not None:
+            self._counts[before] -= 1
+        self._states[client_orderid] = state
+        self._counts[state] += 1
+        if self._bar is not None and self._task is not None:
+            done = sum(n for state, n in self._counts.items() if state.is_terminal)
+            self._bar.update(self._task, completed=done, phases=self._phases())
+
+    def _phases(self) -> str:
+        counts = ((name, sum(self._counts[s] for s in states)) for name, states in _PHASES)
+        return "  ".join(f"{name} {count}" for name, count in counts if count)
+
+
+@contextmanager
+def progress(console: Console, total: int) -> Iterator[Board]:
+    """Show a bar while payouts run; nothing where the output is no terminal."""
+    if not console.is_terminal:
+        yield Board(None, total)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[phases]}"),
+    )
+    with Progress(*columns, console=console, refresh_per_second=5) as bar:
+        yield Board(bar, total)
+
+
+def print_totals(console: Console, totals: Iterable[Counted]) -> None:
+    """Show how many payouts and how much money per status and currency."""
+    table = Table(title="Payouts", title_justify="left")
+    table.add_column("status")
+    table.add_column("currency")
+    table.add_column("payouts", justify="right")
+    table.add_column("amount", justify="right")
+    for total in totals:
+        colour = _COLOURS.get(total.status, "")
+        word = f"[{colour}]{total.status}[/]" if colour else total.status
+        table.add_row(word, total.currency, f"{total.payouts:,}", f"{total.amount:,f}")
+    console.print(table)
+
+
+def print_problems(console: Console, outcomes: Iterable[Outcome], most: int = 20) -> None:
+    """List the payouts that need a person or are not finished, with what to do."""
+    left: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.needs_person or not outcome.is_finished:
+            left.setdefault(_trouble(outcome), []).append(outcome.client_orderid)
+    for trouble, names in islice(left.items(), most):
+        # What many have in common is said once.
+        shown = ", ".join(names[:3])
+        more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+        line = f"{shown}{more}: {trouble}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if len(left) > most:
+        console.print(f"... and {len(left) - most} more; see the results file", markup=False)
+
+
+def print_attention(console: Console, outcomes: Iterable[Outcome]) -> None:
+    """List payouts that need a person, each with its reason and what to do."""
+    for outcome in outcomes:
+        line = f"{outcome.client_orderid}: {_trouble(outcome)}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_outcome(console: Console, outcome: Outcome) -> None:
+    """Show one payout."""
+    told = {
+        "client_orderid": outcome.client_orderid,
+        "state": outcome.state.value,
+        "status": outcome.status,
+        "amount": f"{outcome.amount} {outcome.currency}",
+        "paynet_order_id": outcome.paynet_order_id,
+        "order_stage": outcome.order_stage,
+        "error_code": outcome.error_code,
+        "error_message": outcome.error_message,
+        "redirect_to": outcome.redirect_to,
+        "open_reason": outcome.open_reason,
+        "explanation": outcome.explanation,
+        "alarms": ", ".join(outcome.alarms),
+    }
+    _print_fields(console, told)
+
+
+def _trouble(outcome: Outcome) -> str:
+    stopped = isinstance(outcome.problem, SendingStopped)
+    word = "not-sent" if stopped else outcome.doubt or outcome.open_reason or outcome.state
+    alarms = f" alarms: {', '.join(outcome.alarms)}." if outcome.alarms else ""
+    return f"{word}.{alarms} {outcome.explanation or ''}".rstrip()
+
+
+def print_report(console: Console, report: StatusReport) -> None:
+    """Show what a status answer tells, without personal data."""
+    told = {
+        "client_orderid": report.merchant_order_id,
+        "status": report.status,
+        "order_stage": report.order_stage,
+        "paynet_order_id": report.paynet_order_id,
+        "amount": None if report.amount is None else f"{report.amount} {report.currency or ''}",
+        "error_code": report.error_code,
+        "error_message": report.error_message,
+        "redirect_to": report.redirect_to,
+    }
+    _print_fields(console, told)
+
+
+def _print_fields(console: Console, fields: Mapping[str, object]) -> None:
+    for name, value in fields.items():
+        if value:
+            console.print(f"  {name}: {value}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,230 @@
+"""The sandbox as a server on a loopback port, a guest in the caller's event loop."""
+
+import asyncio
+import contextlib
+import socket
+import time
+import uuid
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ..errors import ClosedError, ConfigurationError
+from ..keys import Credentials, RsaSigner, make_private_key
+from ..models import Endpoint, is_loopback
+from .app import PREFIX, Merchant, build_app
+from .gateway import Gateway
+
+__all__ = ["Sandbox"]
+
+T = TypeVar("T")
+
+_HANG_UP: Final = 0.5
+"""Seconds that a client has to finish its request when the server closes."""
+
+
+class Sandbox:
+    """A gateway on this machine, inside ``async with``, for a client to play against.
+
+    Args:
+        port: The port to listen on; 0 takes a free one.
+        host: The loopback address to listen on.
+        validation: Seconds from payout-check until the bank has validated.
+        processing: Seconds from payout-pay or payout until the final status.
+        login: The login of its one merchant.
+        endpoint_id: The number of its one endpoint, and of its one endpoint group.
+        private_key: The merchant's key as PEM; by default a new one of 2048 bits is made.
+        merchant_control: The merchant's control secret; by default a new one is made.
+        clock: Seconds since the epoch.
+
+    Attributes:
+        gateway: The model behind it, with the ledger.
+
+    Raises:
+        ConfigurationError: A setting cannot be right, or the host is no loopback address.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        validation: float = 2.0,
+        processing: float = 2.0,
+        login: str = "sandbox",
+        endpoint_id: int = 39915,
+        private_key: str | None = None,
+        merchant_control: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not is_loopback(host):
+            raise ConfigurationError(
+                "host: the sandbox takes no real money and no strangers; use a loopback address"
+            )
+        if not 0 <= port < 65536:
+            raise ConfigurationError("port: must lie between 0, for any free one, and 65535")
+        if min(validation, processing) < 0:
+            raise ConfigurationError("validation and processing: must be 0 or more seconds")
+        Endpoint(endpoint_id=endpoint_id)  # making it checks the number
+        self.gateway = Gateway(validation=validation, processing=processing)
+        self.login = login
+        self.endpoint_id = endpoint_id
+        self.merchant_control = merchant_control or str(uuid.uuid4()).upper()
+        self._private_key = private_key
+        self._host = host
+        self._port = port
+        self._clock = clock
+        self._base_url: str | None = None
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        """Show where it listens; keys and secrets stay out."""
+        return f"<Sandbox at {self._base_url}>" if self._base_url else "<Sandbox, not open>"
+
+    @property
+    def base_url(self) -> str:
+        """The URL to give to a client, up to and with ``/checkout``."""
+        return _made(self._base_url)
+
+    @property
+    def private_key(self) -> str:
+        """The merchant's private key as PEM, to give to a client."""
+        return _made(self._private_key)
+
+    async def __aenter__(self) -> Self:
+        """Make the key, take the port and begin to answer.
+
+        Raises:
+            ConfigurationError: The key, login or control cannot be right, or the port is taken.
+        """
+        # Making a key and reading one each take longer than an event loop may be held up.
+        self._private_key, merchant = await asyncio.to_thread(self._enrol, self._private_key)
+        listener = _listen(self._host, self._port)
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self._base_url = f"http://{host}:{listener.getsockname()[1]}{PREFIX}"
+        self._server = _Server(build_app(self.gateway, [merchant], clock=self._clock))
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        self._serving.add_done_callback(lambda _: listener.close())
+        try:
+            await self._server.open_or_ended(self._serving)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop answering, hang up and give the port back."""
+        if self._server is not None and self._serving is not None:
+            self._server.leave()
+            await self._serving
+
+    async def wait(self) -> None:
+        """Go on answering until this wait is cancelled, as a program does that only serves."""
+        await asyncio.shield(_made(self._serving))
+
+    def _enrol(self, private_key: str | None) -> tuple[str, Merchant]:
+        pem = private_key or make_private_key()
+        signer = RsaSigner.from_pem(pem)
+        # A client will be set up with these, so they must satisfy it.
+        Credentials(self.login, signer, merchant_control=self.merchant_control)
+        return pem, Merchant(
+            login=self.login,
+            endpoint_id=self.endpoint_id,
+            public_key=signer.public_pem(),
+            merchant_control=self.merchant_control,
+        )
+
+
+def _made(value: T | None) -> T:
+    if value is None:
+        raise ClosedError("sandbox")
+    return value
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port; a name is never looked up, so nothing but this machine can be meant."""
+    address = "127.0.0.1" if host == "localhost" else host
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return socket.create_server((address, port), family=family)
+    except OSError as error:
+        reason = error.strerror
+    raise ConfigurationError(
+        f"port: {port} of {host} cannot be used ({reason}); 0 takes a free one"
+    )
+
+
+class _QuietProtocol(H11Protocol):
+    """HTTP/1.1 without an access log, whatever the loggers of the process are set to."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*args, **kwargs)
+        self.access_log = False
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn as a guest in somebody else's loop: no signal handlers, no log settings, no waits."""
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=_QuietProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                proxy_headers=False,
+                server_header=False,
+            )
+        )
+        self._open = asyncio.Event()
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """Begin to close."""
+        self.should_exit = True
+        self._leaving.set()
+
+    async def main_loop(self) -> None:
+        """Renew the Date header each second and leave at once; uvicorn would look for it late."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), 1)
+
+    async def open_or_ended(self, serving: asyncio.Task[None]) -> None:
+        """Wait until it answers; raise what kept it from doing so."""
+        serving.add_done_callback(lambda _: self._open.set())
+        await self._open.wait()
+        if serving.done():
+            await serving
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and say so."""
+        await super().startup(sockets)
+        self._open.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close every connection; one whose client never finishes its request is cut."""
+        timer = asyncio.get_running_loop().call_later(_HANG_UP, self._hang_up)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
+
+    def _hang_up(self) -> None:
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the signals to the program whose loop this is."""
+        yield
