@@ -1,0 +1,1 @@
+"""Figures of the library, each as a ratio to the same work done another way in the same run."""

@@ -1,0 +1,110 @@
+"""RSA keys for tests, made once with openssl genrsa; they sign nothing but tests."""
+
+from functools import cache
+from typing import Final
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+PEM_2048: Final = """\
+-----BEGIN RSA PRIVATE KEY-----
+MIIEogIBAAKCAQEAunGJ8Vx7Czmg3h4+elkXMotWRfUllfvfdUqkXDOhcyX0NDyG
+eEHf0WXYb2MDAgvG5po0jni1fU2O2O4KZMtnZwsgpQfjWivnqgtd2Nv01Cp1XVkV
+KS+s/s3JEAfdL7238l6iUJokIT3TVi66wRXbtd/Uv8uOao9MHnC2W6dddL7Hez5g
+TLiKdEeAr8QSBd1KlsGluIHB1k1ZCit94QBRMLn0mji3XPmhMD3AQq2sCfdebhb8
+0+eQ7quU9Z6fKzWiKMK3nRJzsAtuFk1FyymdOoLh/ozu8uE4g9YP7DZHGQkmVI/J
+VxSpfKmzP6Z/Uvpnb9xL01H+bLokoCdgNSrH3wIDAQABAoIBAFvOz/XVq9NNt9zY
+eLyHhUhC26NMQYtXAWTA8ili1TQd8uAME81A5uU2aPsEfvUxdmqUcZ/cacY/fEFv
+ChgzHwJbNOJ+/WGoMAYIXdiNC0S0eaGTXbuvudio3cKylKTPH7bOCdB17qedyaTt
+EtJEoLGw/BLLuh/X20w8BVghlIAJH1oa47z7HzoTzPI2oCJGMCo/lIiNTRAFuur1
+FDwkQQDqzs2/tkyPcdiNX7JJVA+suSMBuvnDEyA81fvTT4Q802UYBYYDQzZ+W3U6
+ulRRSGTJXPLywkcu33iBElnsOACl15rp7+nYGQeFhJ3eUE9tZLixL4RDmRA7bsGm
+Pe1FAc0CgYEA8qLCuxDDMwtUXnBOuyQ8Z7hhazjMk7zPoXV1A0/jyDwk1pancWEY
+GePYfgccCCy3Wp4h9iw1qHMN7ifpba/EHFv774JqoTEyqkz80F/KkbuPU2q2Li+p
+UrczkhQVFjq5vy6o4AiQ67bJNPA/Kh+/mirtdHTLoQx0THiCoZWawEMCgYEAxLZz
+JpkBi1PvkV51cZdvdD9qJGOuziSjXsDIbc8vVZX7jOaSxreugI9DMJXLkd91Ab11
+ii7lPM8VfjbxzusGqAKi3Y3J1v7J5ji2L+Wb+GW7N5G4HXfukQwiuIW/gBXaJ9nd
+5Kv5PMhLyDI6TSuZzXiLOIiEA5pkSkYjB1CAfjUCgYAuTedxwbou1JuuRiqQRlMM
+zEAzMSzBiQfq3TqOfkGPJgM1vJyJ46iw0C2xp3OvD7GSJpl+nGNFGWfwKke++gso
+ClnjFHV6+6OaooSg05caBrxMhBHucIQU2AeMei6oBl8KYEI0Nw5JHaH6a1rylAqB
+xm14iw2NV44eReVQJvfYdwKBgDFW6e8GdaKyvOYjYSXKrAPmXAMglZnTCr8bb6pL
+Sz4WTm/67Vm2fKh2Ro4LJHJEMB7tnGu6c3kbH/L2aRRTUuoVLzCO/c9VPOLn2pqM
+5uAY9Cpt/FY33Li46ISL14qS8JMKTGOs1ujt/EQMhR8SDpPA5nqZkzMsKHeQu/x7
+rp75AoGAYiI9ZwKuj8qOlqUtcTxULKiNp8i/OnhVvIB0iRYIXevu0RBfwqkE7xVo
+/EB9JtkBpt/7t4VOP1HS6nuWDkbidzuMgNKhbB+FVXosPeNHjydTIg+GQsl1hoFR
+mnVrk8xU6XlqeqRMwTnSMPe0we/WMXAqJvHYUWvJhdpabWsx3Ws=
+-----END RSA PRIVATE KEY-----
+"""
+PEM_4096: Final = """\
+-----BEGIN RSA PRIVATE KEY-----
+MIIJKQIBAAKCAgEAn4mYiVJJ+CRey202IrIwaI+ovS27euR+6/x6bvZ9Io1kSXrN
+PExISNpjsflNWvi2BGvADczORHY+ZPgXaX2Pcc1o7mtl1PbbqmebTvg3Xi3+gJIW
+dF4Lpocaf+u1s+pJTQ8Vra7GF49hu/MlaJizVgukXq8j5kurJdS2LFhZ3VgxDdzE
+4TTaJzfpb0+NuuDZTXf5MC3VGo4DCnESKDbczABXZr5TpWAkeYWVylyvh6QA//QI
+NvN5RGqiSmLarjDV6XhDlabVn3lAckZTvW75eT2/wwBQq8nN2T2lXsPSe8vngYIl
+JA2ZNFbBD3Dcn10xYr7fGhDTmuVQP94V5FOIMaQRYli9anP5FiBSrQ0nN/K7TOOi
+fWBcP14uNb9FNStEPiQFK4PUYYo+0HtI+sbDA/02/CVqeBTEPdIgqz36wLi/y+1Z
+vvQWrCTe/AU6fm2ok0vDHIsHRVz3BMSlUGf44M6Q0cEHpdYKbzP47N5Kksoww3Ar
++8Zh6bY0h0D3LJKLXoK7momvhXzpI+D0TevBRLWELlWUWYzSyUsoG6nRXf5J5yX7
+LM0TwwIfVS2mWV//cAF2d0U2gvzoEAVmuZKiyA9V+Gw+t8nl+6xEoOLIwL9sBnSl
+ZVQ/vxuquOpwLrcuzH2Xl4QFovPhGfOXStwcmCVAOpFVby205egBZ4LCGY8CAwEA
+AQKCAgAaK4mMmSWOIXU1XIRhW6aKOGqfIcXbymixkFiLJD7xsIzvasgI6KCA5uYs
+ty8DycGd5wj5mouJenYQvQumH9Usf1wDpDVvolD1WoqFAT2f4t6ZO52YWCcEGax0
+qHdFfJyqmdteAsn26mvHV4Le7hGY/07mw0cZy3bXPVXm31VadFGTqw/Wu4M/pLHT
+sxKWQbUTuqbzSslm0j3YdCTc2OcORc4Qig8RlTxWfN3N9LdMglAxrFe+n+DYIr/d
+gOrLYTJt2m8HuPbY8pxqQnQRIoek5kazF7WkAHYWeUDL00aPTSr8ORublul3RvXj
+cQmX0MM9pf7V+UWk5pHr8CPaMQOpkpX3+X8rXdQs+EkxB9ZEKsSausWLfNwx7l7u
+eVaLetuy47u+NzDB6+L6lvA73+DN8SmtjACzA1piLxN5nh/hNa1s3DxRMTHw2E9t
+iogsB13Zd4J7SL3oxGrjsqkvpAOBh73+wNxgruyq96MsU9pxxvveHl/Nte+g841k
+e+zXg6q1lSq5rMZmcgtjmyij+PkM25Ezl1CrKR1eGEsJ3fiGM2fuig7+sP34uLIR
+7ayVHL6IJSqXzhIJ75XRD6pzeffARsPs+iXFaLNaRjzn/9Ngb4Vm11jvSIfpOMVz
+2vcGmVV9WuNQDMBLfszd7k6ORN9dXRdqj+wwxGiRLtwYq6r4oQKCAQEA0/1j2OVi
+1IcXYD/vUcVk0Tx6Fh5SRbkIMxlqLuxTqSnvJEktObSzn3R+iIfsagRCwFj/jtrI
+6fWiWVBDSSkbwtVJTQAn9j83SNJ5hjX1ldTvGZu68aXW8D6jaqTbvIwba8HdHmPo
+uts3pujkIv6R6whXUNbxMt4qINZ6H4LTtTRSSehaGNIJzL3vOjJwxr2n2UnWla6C
+ZBPqZ1WDYq8A11MYsCkkEZJH2uBRWlkHJ1+XTPCf+wvPs1VlWlQUpPeg0t+wintG
+4XHxQjUeO4AlwPRBmfDqZZWEJ8FFYHQMGMmV/fSW3jod6PdlpEvzuo2fCalqDDoX
+e7PiiBT/2xkDbwKCAQEAwKiGe8S4h0xN3o/MdaOemVCvpWWiVlT+yjCl4rEKVnAK
+dI6YaGoRamrqHUOmc8ehIH3EEGTSHH98/hEmCj0Xhdl+vbT8OD1NlhF9fAk5ZwpC
+lyU1EFVDRJ2cpPSaBvhKGdhitq/YsrWJMrCFiLxZa+Z4YVfffjrS/5/ABGIViJjA
+23Wouq7mZRQy6XOBKi5TOmgDFSdNdGLsnTz5k7HzhSQHRBkxXo90QWjW2VmpTAdH
+vWAiTuW57aAhHR/JGh8p5BNqfftRCQLYz1srh1RpD5fZIAF2yie95TEBg14luspC
+GS2PHk24885KTX8qziCC9hzptLPiFNG+FMBl5fy74QKCAQEAq8/mqNfhLdb/fybS
+VDfj6iFV4a9ZhuDcYG3svXMUqzotc/9LBEYMfuPv2cAwQAyL/VEkbyerRtOqbTC8
+GAOVWGd9LUc/HDlIGWFc1QXOsU0PLHYnIcsDVVuvHrPW1A3J+5/4ErVu3mLlzAVd
+QW+J3C+6dO6ANnYRNuQdvoROCcMKHpSO0ScKgkI+LbDL7oewDk/l9xKk42+wv2dz
+QPwNdncGv1/Yt9UTH7ZGuS8GuUakXdt4DgQYpoRDzN3wjXOViNN7RgF8BSRQIRTk
+F91Yu/Y7ZQT5NLPllEL0c6QaWcyoIFeoHxyDOVmpq2tTcpNtnmsMZDSA6+VzaE98
+vpqbSQKCAQEAm9Cw07EKvQJNiE8swYgPYVgMdux4GvKrDsPBplIhVj9PdW1OfkQq
+ybKmnfx0xvcRrcGJrOidtka1xJYB+g3m1G5PPwb9Zk7OTSzgHE0pi9iUesGw5QDQ
+YtJGOnNJj5GH/NcxHyehTwfbao+xsCEFAWtouPHk46aXt/5vwhvB5rQEZnoGeNWz
+qNRpSL4OHRtSXM56j8U1s4e+bn0+LOGjXm8BIWZus1e6Ypx0B12ousC4mMUDemP5
+t+HmZjOq5eGGc9vwKOv1YiBXUX0e+1idj+rzxBrrBByYTKER5Dlksmmag9qBAbVC
+fIy/M2ZCLGvG/13q9ib2Fnh8DzR8NUHugQKCAQB7BmpJqv8ZlHFmVY/1lc0qdzR1
+gSf8tgpiuKrB5jv2VX8hMb77yUKOqlmo3KfbG+lHEGukwoySzG7n8Glzn4XL7a6K
+eb15cNXue0oe83/pAmIWnQNS7nF7oNDGcnLbn6kl3ZGv6sL/mu1BiY26Dluw8PQX
+yaHEDv+1GMtb72bcWahzNzWLFVRyu8aRbEKoR0tlX43zngo6SHN4Axrk4FdT3j6o
+jLq7iF/Pg6LyzOXLdiWFU4TbTyNaDsbJie7RNIcq4BcTKKxwUB9sYTRC+7rsZXtv
+BJ1zZAx9LUIbB7soMtzGxLUFIK26zatd7Cse0C/nFAgYXSabD/ohPK8GAmQb
+-----END RSA PRIVATE KEY-----
+"""
+
+
+@cache
+def private_key(bits: int) -> rsa.RSAPrivateKey:
+    """Load the key of 2048 or 4096 bits; its primes are not tested again, to save a second."""
+    pem = {2048: PEM_2048, 4096: PEM_4096}[bits]
+    key = serialization.load_pem_private_key(
+        pem.encode(), None, unsafe_skip_rsa_key_validation=True
+    )
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
+
+
+def public_pem(bits: int) -> bytes:
+    """Write the public half as PEM."""
+    return (
+        private_key(bits)
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )

@@ -1,0 +1,145 @@
+"""The faults that can be injected, at which steps, and how often each pair was hit."""
+
+from collections import Counter
+from typing import Final
+
+__all__ = ["POSSIBLE", "POSSIBLE_ON_THE_WIRE", "Hits", "missing"]
+
+Hits = Counter[tuple[str, str]]
+"""How often each fault was hit at each step."""
+
+SENDS: Final = ("check", "pay", "payout")
+SEND_FAULTS: Final = (
+    "not-sent",
+    "lost-before",
+    "lost-after",
+    "late",
+    "garbled",
+    "denied",
+    "broken-after",
+    "slow",
+    "refused",
+    "nameless-error",
+    "misnamed",
+)
+STATUS_FAULTS: Final = (
+    "unanswered",
+    "refused-by-proxy",
+    "garbled-status",
+    "slow-status",
+    "stale",
+    "denies-order",
+    "odd-word",
+    "no-order-id",
+    "no-amount",
+    "other-amount",
+    "misnamed-status",
+    "nameless-status",
+)
+PROBE_FAULTS: Final = ("unanswered", "refused-by-proxy", "garbled-status", "slow-status")
+JOURNAL_FAULTS: Final = ("slow-before", "slow-after", "fails-before", "fails-after", "freezes")
+JOURNALED: Final = (
+    "Opened",
+    "CheckStarted",
+    "Checked",
+    "NotSeen",
+    "Validated",
+    "PayStarted",
+    "PayAccepted",
+    "Finished",
+    "NeedsAttention",
+    "RedirectRequired",
+)
+TRAITS: Final = (
+    "declined",
+    "filtered",
+    "error",
+    "ends-at-check",
+    "paid-by-others",
+    "redirect",
+    "redirect-again",
+    "bad-redirect",
+    "contradicts",
+    "slow-bank",
+    "wavering-word",
+)
+WIRE_FAULTS: Final = (
+    "connect-refused",
+    "connect-timeout",
+    "connect-slow",
+    "reset-early",
+    "cut-head",
+    "cut-body",
+    "stuck-write",
+    "broken-write",
+    "reset-unacted",
+    "reset-acted",
+    "silence",
+    "held-back",
+    "cut-answer",
+    "undelimited",
+    "cut-undelimited",
+    "garbled-bytes",
+    "error-page",
+    "too-many",
+    "moved",
+    "oversized",
+    "compressed",
+    "trickle",
+    "twice",
+    "empty",
+    "mixed-up",
+    "interim",
+)
+"""What happens to bytes between two machines."""
+KEPT_FAULTS: Final = ("stale-connection",)
+"""What happens to connections that are used again."""
+STATES: Final = (
+    "new",
+    "checking",
+    "validating",
+    "validated",
+    "paying",
+    "awaiting-final",
+    "awaiting-receiver",
+    "attention",
+)
+DEEDS: Final = (
+    "release",
+    "wrong-release",
+    "close",
+    "withdraw",
+    "cancelled-caller",
+    "clock-forward",
+    "clock-back",
+    "second-process",
+    "duplicate",
+    "conflict",
+    "foreign-order",
+    "stopped",
+)
+
+POSSIBLE: Final = frozenset(
+    [(step, fault) for step in SENDS for fault in SEND_FAULTS]
+    + [("pay", "lying-refusal"), ("check", "turned-away"), ("payout", "turned-away")]
+    + [("probe", fault) for fault in PROBE_FAULTS]
+    + [("status", fault) for fault in STATUS_FAULTS]
+    + [(event, fault) for event in JOURNALED for fault in JOURNAL_FAULTS]
+    + [("order", trait) for trait in TRAITS]
+    + [("crash", state) for state in STATES]
+    + [("world", deed) for deed in DEEDS]
+)
+"""Every pair that a run over enough seeds must hit."""
+
+
+POSSIBLE_ON_THE_WIRE: Final = frozenset(
+    [(step, fault) for step in (*SENDS, "probe", "status") for fault in WIRE_FAULTS]
+    + [("status", fault) for fault in KEPT_FAULTS]
+    + [("crash", state) for state in STATES]
+)
+"""Every pair that a run over enough seeds must hit at the level of HTTP requests."""
+
+
+def missing(hits: Hits, possible: frozenset[tuple[str, str]] = POSSIBLE) -> list[tuple[str, str]]:
+    """List the pairs that were never hit."""
+    return sorted(pair for pair in possible if not hits[pair])

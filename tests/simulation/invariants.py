@@ -1,0 +1,331 @@
+"""What must hold at every request that leaves, every pay that takes effect and every journal write.
+
+It keeps its own books of the journal's events and of what truly happened; it trusts neither the
+machine nor the driver. What it finds ends the run.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from billblend_async.events import (
+    Checked,
+    CheckNotSent,
+    CheckStarted,
+    Closed,
+    Event,
+    Finished,
+    NotSeen,
+    Opened,
+    PayAccepted,
+    PayNotSent,
+    PayRefused,
+    PayStarted,
+    RedirectRequired,
+    Rejected,
+    Released,
+    TurnedAway,
+    Withdrawn,
+)
+from billblend_async.journal.records import fold_events
+from billblend_async.models import Doubt, Flow, Outcome, State
+from billblend_async.payout import Payout
+from billblend_async.wire import RequestKind
+
+from .gateway import Gateway, Send
+from .journal import Store
+from .loop import Mortal, SeededLoop
+from .orders import FINAL_WORDS, LINKS, Order
+
+__all__ = ["Invariants", "Violation"]
+
+_OLDEST_CLAIM: Final = 10.0
+_RELEASE_AFTER: Final = 60.0
+_NOT_SEEN_FOR: Final = 30.0
+_NOT_SEEN_TIMES: Final = 5
+
+
+class Violation(AssertionError):
+    """A rule was broken."""
+
+
+@attrs.define(eq=False)
+class Claim:
+    """A claim in the journal.
+
+    Attributes:
+        is_pay: Whether it may move money.
+        whose: The program that wrote it.
+        at: When it became durable, by the loop's clock.
+        send: The request that left on it.
+        is_back: Whether it was taken back.
+    """
+
+    is_pay: bool
+    whose: Mortal
+    at: float
+    send: Send | None = None
+    is_back: bool = False
+
+
+@attrs.define(eq=False)
+class Books:
+    """What is known of one payout, from the journal's events alone.
+
+    Attributes:
+        opened: How it was accepted.
+        state: The state that the latest event left it in.
+        order: The first order id that was journaled.
+        claims: Its claims.
+        allowed_checks: How many checks may have left by now.
+        allowed_pays: How many pays may have left by now.
+        wrong_releases: Releases by an operator who did not look at the ledger.
+        not_seen: When the journal noted that no such order is known, since the last claim.
+        doubt_since: When its doubt began, by the writer's wall clock.
+    """
+
+    opened: Opened
+    state: State = State.NEW
+    payout: Payout | None = None
+    order: str | None = None
+    claims: list[Claim] = attrs.field(factory=list)
+    allowed_checks: int = 1
+    allowed_pays: int = 1
+    wrong_releases: int = 0
+    not_seen: list[float] = attrs.field(factory=list)
+    doubt_since: float = 0.0
+
+    def standing_claims(self, *, is_pay: bool) -> int:
+        """Count the claims of a kind that were not taken back."""
+        return sum(claim.is_pay == is_pay and not claim.is_back for claim in self.claims)
+
+
+class Invariants:
+    """Watches one world.
+
+    Args:
+        loop: The loop, which ends at the first violation.
+        gateway: The truth.
+        store: What is durable.
+    """
+
+    def __init__(self, loop: SeededLoop, gateway: Gateway, store: Store) -> None:
+        self._loop = loop
+        self._gateway = gateway
+        self._store = store
+        self.books: dict[str, Books] = {}
+        self.careless: set[str] = set()
+
+    def demand(self, holds: object, rule: str, client_orderid: str) -> None:
+        """End the run when a rule does not hold."""
+        if not holds and self._loop.verdict is None:
+            self._loop.verdict = Violation(f"{rule} ({client_orderid})")
+
+    def fail(self, rule: str, client_orderid: str) -> None:
+        """End the run."""
+        self.demand(None, rule, client_orderid)
+
+    # the gateway's side
+
+    def sees_leaving(self, send: Send) -> None:
+        """Check that a durable, fresh and unused claim of this very program stands behind it."""
+        name, is_pay = send.client_orderid, send.kind is not RequestKind.CHECK
+        books = self.books.get(name)
+        if books is None:
+            self.fail("sent without being accepted", name)
+            return
+        claim = books.claims[-1] if books.claims else None
+        if claim is None or claim.is_pay is not is_pay or claim.is_back:
+            self.fail(f"{send.kind} left without a claim", name)
+            return
+        self.demand(claim.whose is send.whose, "sent on another program's claim", name)
+        self.demand(claim.send is None, f"{send.kind} left twice on one claim", name)
+        self.demand(self._loop.now - claim.at <= _OLDEST_CLAIM, "sent on an old claim", name)
+        claim.send = send
+        sent = sum(
+            each.is_pay == is_pay and each.send is not None and not each.is_back
+            for each in books.claims
+        )
+        allowed = books.allowed_pays if is_pay else books.allowed_checks
+        self.demand(sent <= allowed, f"{send.kind} left more often than allowed", name)
+        if send.kind is RequestKind.PAY:
+            self.demand(send.number == books.order, "pays an order that is not journaled", name)
+        else:
+            asked = (books.opened.amount, books.opened.currency)
+            self.demand((send.amount, send.currency) == asked, "sends another amount", name)
+
+    def sees_paid(self, order: Order, send: Send) -> None:
+        """Check that nobody is paid twice, and nothing but what was asked for."""
+        name = order.client_orderid
+        books = self.books[name]
+        most = 1 + books.wrong_releases
+        self.demand(self._gateway.paid[name] <= most, "paid twice", name)
+        self.demand(not order.is_foreign, "paid a foreign order", name)
+        gone = books.state in (State.REJECTED, State.WITHDRAWN)
+        self.demand(not gone, f"paid although {books.state.value}", name)
+        if send.kind is RequestKind.PAY:
+            self.demand(order.number == books.order, "paid an order that is not journaled", name)
+
+    # the journal's side
+
+    def sees_opened(self, opened: Opened) -> None:
+        """Open the books of a payout."""
+        self.books[opened.client_orderid] = Books(opened)
+
+    def sees_event(self, payout: Payout, event: Event, whose: Mortal) -> None:
+        """Check an event against the books, then enter it."""
+        books, name = self.books[payout.client_orderid], payout.client_orderid
+        if books.state.is_terminal:
+            told = books.payout is not None and payout.status == books.payout.status
+            self.demand(payout.state is books.state and told, "a terminal state moved", name)
+        match event:
+            case CheckStarted() | PayStarted():
+                self._claimed(books, payout, event, whose)
+            case CheckNotSent() | PayNotSent():
+                self._taken_back(books, payout, event, whose)
+            case NotSeen(at=at):
+                self._not_seen(books, payout, at)
+            case Checked() | PayAccepted() | Finished():
+                self._named(books, payout, event)
+            case Rejected() | PayRefused() | TurnedAway():
+                claim = books.claims[-1] if books.claims else None
+                if claim is None or claim.send not in self._gateway.refused:
+                    self.fail("refused, which nobody has said of the last send", name)
+                elif isinstance(event, TurnedAway):
+                    claim.is_back = True  # what was refused may be sent again
+            case RedirectRequired(redirect_to=link):
+                self.demand(link in LINKS, "a link that is not safe", name)
+            case Released() | Closed() | Withdrawn():
+                self._decided(books, payout, event)
+            case _:
+                pass
+        left = books.state is State.ATTENTION and payout.state in (State.NEW, State.VALIDATED)
+        self.demand(not left or isinstance(event, Released), "re-armed without a release", name)
+        if payout.state is State.ATTENTION:
+            self.demand(payout.doubt is not None, "in Attention without a doubt", name)
+            if books.state is not State.ATTENTION:
+                books.doubt_since = event.at
+        books.state, books.payout = payout.state, payout
+
+    def _claimed(
+        self, books: Books, payout: Payout, event: CheckStarted | PayStarted, whose: Mortal
+    ) -> None:
+        name, is_pay = payout.client_orderid, isinstance(event, PayStarted)
+        rests = books.state in (State.NEW, State.VALIDATED)
+        self.demand(rests, f"claimed while {books.state.value}", name)
+        books.claims.append(Claim(is_pay, whose, self._loop.now))
+        allowed = books.allowed_pays if is_pay else books.allowed_checks
+        claimed = books.standing_claims(is_pay=is_pay)
+        self.demand(claimed <= allowed, "claimed again without proof or release", name)
+        books.not_seen.clear()
+
+    def _taken_back(
+        self, books: Books, payout: Payout, event: CheckNotSent | PayNotSent, whose: Mortal
+    ) -> None:
+        name, is_pay = payout.client_orderid, isinstance(event, PayNotSent)
+        claim = books.claims[-1] if books.claims else None
+        if claim is None or claim.is_pay is not is_pay or claim.is_back:
+            self.fail("a claim that is not there was taken back", name)
+            return
+        self.demand(claim.whose is whose, "another program's claim was taken back", name)
+        self.demand(claim.send is None, "a claim was taken back although it left", name)
+        claim.is_back = True
+
+    def _not_seen(self, books: Books, payout: Payout, at: float) -> None:
+        name = payout.client_orderid
+        if books.not_seen and at < books.not_seen[0]:
+            books.not_seen.clear()  # the clock was set back: what was counted began in the future
+        books.not_seen.append(at)
+        since = books.claims[-1].at if books.claims else 0.0
+        answers = sum(told >= since for told in self._gateway.not_found.get(name, ()))
+        self.demand(len(books.not_seen) <= answers, "not seen, which nobody has said", name)
+        if books.state is State.CHECKING and payout.state is not State.CHECKING:
+            long = at - books.not_seen[0] >= _NOT_SEEN_FOR
+            enough = len(books.not_seen) >= _NOT_SEEN_TIMES and long
+            self.demand(enough, "given up without definite answers", name)
+            books.allowed_checks += 1
+
+    def _named(self, books: Books, payout: Payout, event: Checked | PayAccepted | Finished) -> None:
+        name, number = payout.client_orderid, payout.paynet_order_id
+        if number is None:
+            return
+        order = self._gateway.orders.get(number)
+        if order is None or order.client_orderid != name:
+            self.fail("an order that is not ours", name)
+            return
+        self.demand(books.order in (None, number), "the order id was replaced", name)
+        self.demand(not order.is_foreign, "a foreign order was adopted", name)
+        books.order = number
+        if payout.state is State.FINAL and books.state is not State.FINAL:
+            status = str(payout.status)
+            self.demand(status in order.told, "final, which no status answer has said", name)
+            if not order.told - {order.standing(self._loop.now).word}:
+                truth = order.standing(self._loop.now).word
+                self.demand(status == truth, "told another end than the ledger's", name)
+            unpaid = status == "approved" and not books.standing_claims(is_pay=True)
+            self.demand(not unpaid, "approved before pay was taken for an end", name)
+
+    def _decided(self, books: Books, payout: Payout, event: Released | Closed | Withdrawn) -> None:
+        name = payout.client_orderid
+        if isinstance(event, Withdrawn):
+            paying = books.standing_claims(is_pay=True)
+            self.demand(not paying, "withdrawn after pay was started", name)
+            return
+        self.demand(books.state is State.ATTENTION, "decided outside Attention", name)
+        if isinstance(event, Closed):
+            return
+        doubt = books.payout.doubt if books.payout is not None else None
+        self.demand(doubt is not Doubt.APPROVED_BEFORE_PAY, "released what others paid", name)
+        waited = event.at - books.doubt_since
+        self.demand(waited >= _RELEASE_AFTER, "released within a minute", name)
+        one_step = books.opened.flow is Flow.ONE_STEP
+        if payout.state is State.NEW and not one_step:
+            books.allowed_checks = books.standing_claims(is_pay=False) + 1
+        elif payout.state in (State.NEW, State.VALIDATED):
+            books.allowed_pays = books.standing_claims(is_pay=True) + 1
+            books.wrong_releases += name in self.careless
+        self.careless.discard(name)
+
+    # what callers hear, and the end
+
+    def sees_outcome(self, outcome: Outcome) -> None:
+        """Check that what a caller hears is durable."""
+        name = outcome.client_orderid
+        payout = self._store.payouts.get(name)
+        if payout is None or outcome.problem is not None:
+            return
+        if outcome.is_finished:
+            same = (outcome.state, outcome.status) == (payout.state, payout.status)
+            self.demand(same, "told an end that is not durable", name)
+        if outcome.redirect_to is not None:
+            links = [e for e in self._store.events[name] if isinstance(e, RedirectRequired)]
+            known = any(outcome.redirect_to == event.redirect_to for event in links)
+            self.demand(known, "told a link that is not durable", name)
+
+    def check_end(self, names: Iterable[str], *, is_calm: bool) -> None:
+        """Check the whole after a quiet period."""
+        for name in names:
+            books, payout = self.books.get(name), self._store.payouts.get(name)
+            if books is None or payout is None:
+                self.fail("lost: never accepted", name)
+                continue
+            ended = payout.state.is_terminal or payout.state is State.ATTENTION
+            self.demand(ended, f"after the quiet it is still {payout.state.value}", name)
+            folded = fold_events(name, self._store.events[name])
+            self.demand(folded == payout, "the events fold to something else", name)
+            paid = self._gateway.paid[name]
+            unpaid = payout.state in (State.REJECTED, State.WITHDRAWN)
+            self.demand(not (unpaid and paid), "told unpaid although it was paid", name)
+            if payout.state is State.FINAL:
+                self._check_final(payout)
+            if is_calm:
+                self.demand(payout.state is State.FINAL, "no end in calm weather", name)
+                self.demand(paid == 1, "not paid once in calm weather", name)
+
+    def _check_final(self, payout: Payout) -> None:
+        order = self._gateway.orders[payout.paynet_order_id or ""]
+        truth = order.standing(self._loop.now).word
+        if not order.told - {truth}:
+            self.demand(payout.status == truth, "told another end", payout.client_orderid)
+        self.demand(payout.status in FINAL_WORDS, "an end that is none", payout.client_orderid)

@@ -1,0 +1,97 @@
+"""An order at the adversarial gateway: where it truly stands at any instant, and what it tells."""
+
+from decimal import Decimal
+from typing import Final
+
+import attrs
+
+__all__ = ["FINAL_WORDS", "LINKS", "Order", "Standing"]
+
+FINAL_WORDS: Final = frozenset({"approved", "declined", "filtered", "error"})
+LINKS: Final = ("https://bank.example/form/1", "https://bank.example/form/2")
+"""Links that a receiver may be sent to."""
+BAD_LINK: Final = "http://bank.example@evil.example/form"
+
+
+@attrs.frozen
+class Standing:
+    """Where an order stands, in the gateway's words.
+
+    Attributes:
+        word: The status.
+        stage: The order stage.
+        link: Where the receiver must go, if they must.
+    """
+
+    word: str
+    stage: str
+    link: str | None = None
+
+
+@attrs.define(kw_only=True, eq=False)
+class Order:
+    """One order of the gateway.
+
+    Attributes:
+        number: The gateway's id.
+        client_orderid: Our id, which need not be unique.
+        amount: Amount in major units.
+        currency: Currency code.
+        made_at: When it was made.
+        validation: Seconds until the bank has validated.
+        processing: Seconds from the first pay until the end.
+        ending: The last word, once paid.
+        ends_at_check: The last word of an order that ends after validation, unpaid.
+        others_pay_at: When somebody else pays it.
+        links_until: Seconds after pay until which the receiver must go somewhere.
+        links: Where, one after the other.
+        lie: A final word that it tells for a while although it is not true.
+        wavering: A word that is no end, told while it is processed.
+        paid_at: When the first pay took effect.
+        pays: How many pay requests took effect.
+        told: The final words that were told of it.
+        is_foreign: Whether it is not ours.
+    """
+
+    number: str
+    client_orderid: str
+    amount: Decimal
+    currency: str
+    made_at: float
+    validation: float = 2.0
+    processing: float = 2.0
+    ending: str = "approved"
+    ends_at_check: str | None = None
+    others_pay_at: float | None = None
+    links_until: float = 0.0
+    links: tuple[str, ...] = ()
+    lie: str | None = None
+    wavering: str | None = None
+    paid_at: float | None = None
+    pays: int = 0
+    told: set[str] = attrs.field(factory=set)
+    is_foreign: bool = False
+
+    def standing(self, at: float) -> Standing:
+        """Tell the truth about an instant."""
+        if self.paid_at is None or at < self.paid_at:
+            if at < self.made_at + self.validation:
+                return Standing("processing", "payout_check_validating")
+            if self.ends_at_check is not None:
+                return Standing(self.ends_at_check, f"payout_{self.ends_at_check}")
+            if self.others_pay_at is not None and at >= self.others_pay_at:
+                return Standing("approved", "payout_approved")
+            return Standing("processing", "payout_check_validated")
+        passed = at - self.paid_at
+        if passed < self.links_until:
+            place = int(passed / self.links_until * len(self.links))
+            return Standing("processing", "payout_form", self.links[place])
+        if passed < self.links_until + self.processing:
+            return Standing(self.wavering or "processing", "payout_processing")
+        return Standing(self.ending, f"payout_{self.ending}")
+
+    def can_be_paid(self, at: float) -> bool:
+        """Tell whether a pay takes effect: also a second one does, since pay is not idempotent."""
+        if self.paid_at is not None:
+            return True
+        return self.standing(at).stage == "payout_check_validated"

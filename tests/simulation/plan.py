@@ -1,0 +1,169 @@
+"""What a seed decides beforehand: the payouts, the faults that are switched on, and the lives."""
+
+import random
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final, Literal
+
+import attrs
+
+from billblend_async.models import Deadlines, Flow
+from billblend_async.request import PayoutRequest
+
+from .coverage import (
+    JOURNAL_FAULTS,
+    KEPT_FAULTS,
+    SEND_FAULTS,
+    STATUS_FAULTS,
+    TRAITS,
+    WIRE_FAULTS,
+)
+
+__all__ = ["PROFILES", "Life", "Plan", "Profile", "draw_plan"]
+
+Profile = Literal["swarm", "calm", "one-percent", "wire"]
+PROFILES: Final[tuple[Profile, ...]] = ("swarm", "calm", "one-percent", "wire")
+
+Manner = Literal["batch", "each", "resume", "steps"]
+
+_DEEDS: Final = (
+    "cancelled-caller",
+    "clock-jump",
+    "withdraw",
+    "operator",
+    "duplicate",
+    "conflict",
+    "foreign-order",
+    "forgets-requests",
+    "any-of-several",
+)
+_FAULTS: Final = (
+    *SEND_FAULTS,
+    "lying-refusal",
+    "turned-away",
+    *STATUS_FAULTS,
+    *JOURNAL_FAULTS,
+    *TRAITS,
+    *_DEEDS,
+)
+_BYTES: Final = (*WIRE_FAULTS, *KEPT_FAULTS)
+_PROBABILITIES: Final = (0.03, 0.1, 0.1, 0.3, 0.6)
+_DUEL: Final = {
+    "slow": 0.3,
+    "late": 0.1,
+    "refused": 0.2,
+    "freezes": 0.05,
+    "denies-order": 0.1,
+    "cancelled-caller": 0.3,
+    "operator": 1.0,
+}
+"""Faults under which two programs side by side overtake each other."""
+_PAYOUTS: Final = ((3, 6), (1, 3))
+_TURNS: Final = (400, 1200)
+"""The turns that a program lives on average: real HTTP takes more of them for each request."""
+_ACCOUNTS: Final = ("1234567890", "GB29NWBK60161331926819")
+
+
+@attrs.frozen(kw_only=True)
+class Life:
+    """One program's life.
+
+    Attributes:
+        manner: How it drives the payouts.
+        ends_after: Seconds after which it ends.
+        is_killed: Whether it is killed then, or stopped in order.
+        dies_after: The turn of the loop after which it is killed; None for never.
+        starts_with_previous: Whether it runs beside the life before it.
+    """
+
+    manner: Manner
+    ends_after: float
+    is_killed: bool
+    dies_after: int | None
+    starts_with_previous: bool = False
+
+
+_WHOLE_LIFE: Final = Life(manner="batch", ends_after=20_000.0, is_killed=False, dies_after=None)
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What a seed decides beforehand.
+
+    Attributes:
+        seed: The seed.
+        profile: How much goes wrong.
+        requests: The payouts that are wanted.
+        flow: Which way they go.
+        faults: The probability of each fault that is switched on.
+        lives: The programs, one after the other or side by side.
+        deadlines: How long the payouts wait.
+        deaths: The turns after which the programs are killed, where these were chosen.
+    """
+
+    seed: int
+    profile: Profile
+    requests: tuple[PayoutRequest, ...]
+    flow: Flow
+    faults: dict[str, float]
+    lives: tuple[Life, ...]
+    deadlines: Deadlines
+    deaths: tuple[int, ...] = ()
+
+
+def draw_plan(seed: int, profile: Profile) -> Plan:
+    """Draw the plan of a seed."""
+    chance = random.Random(f"{seed}/{profile}/plan")
+    requests = tuple(
+        PayoutRequest(
+            client_orderid=f"po-{number}",
+            amount=Decimal(chance.randrange(100, 100_000)) / 100,
+            currency=chance.choice(("USD", "EUR")),
+            account_number=chance.choice(_ACCOUNTS),
+        )
+        for number in range(chance.randint(*_PAYOUTS[profile == "wire"]))
+    )
+    faults = {}
+    is_adverse = profile in ("swarm", "wire")
+    if is_adverse:
+        share = chance.choice((0.05, 0.15, 0.25))
+        faults = {n: chance.choice(_PROBABILITIES) for n in _FAULTS if chance.random() < share}
+        if chance.random() < 0.15:
+            faults = dict(_DUEL)
+        if profile == "wire":
+            faults |= {n: chance.choice(_PROBABILITIES) for n in _BYTES if chance.random() < share}
+        # Operators see only what lives long enough to be parked.
+        if chance.random() < 0.5:
+            faults["operator"] = 1.0
+    doubt = chance.choice((60.0, 120.0, 240.0)) if is_adverse else 900.0
+    turns = _TURNS[profile == "wire"]
+    return Plan(
+        seed=seed,
+        profile=profile,
+        requests=requests,
+        flow=Flow.ONE_STEP if chance.random() < 0.25 else Flow.CHECK_PAY,
+        faults=faults,
+        lives=_draw_lives(chance, faults, turns) if is_adverse else (_WHOLE_LIFE,),
+        deadlines=Deadlines(
+            sending=60.0, validation=400.0, receiver=400.0, final=400.0, doubt=doubt
+        ),
+    )
+
+
+def _draw_lives(chance: random.Random, faults: Mapping[str, float], turns: int) -> tuple[Life, ...]:
+    manners: tuple[Manner, ...] = ("batch", "batch", "each", "each", "resume", "steps")
+    # A frozen program is harmless unless another one goes on meanwhile.
+    are_rivals = "freezes" in faults or chance.random() < 0.2
+    return tuple(
+        Life(
+            manner=chance.choice(manners) if number else chance.choice(manners[:4]),
+            ends_after=chance.choice((8.0, 30.0, 100.0, 400.0, 900.0)) * (0.5 + chance.random())
+            + (400.0 if are_rivals else 0.0),
+            is_killed=chance.random() < 0.7,
+            dies_after=int(chance.expovariate(1 / turns)) + 1
+            if not are_rivals and chance.random() < 0.5
+            else None,
+            starts_with_previous=number > 0 and (are_rivals or chance.random() < 0.3),
+        )
+        for number in range(2 if are_rivals else chance.randint(1, 3))
+    )

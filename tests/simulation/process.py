@@ -1,0 +1,326 @@
+"""One program's life: it drives payouts with the real orchestrator until it ends or is killed."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from contextvars import copy_context
+from typing import TYPE_CHECKING
+
+from httpcore import AsyncConnectionPool
+
+from billblend_async.driver import Done
+from billblend_async.errors import (
+    BillblendError,
+    ClosedError,
+    DecisionRefused,
+    JournalError,
+    PayoutConflict,
+    PayoutNotFound,
+    RequestNeeded,
+    SendingStopped,
+)
+from billblend_async.models import Doubt, Outcome
+from billblend_async.orchestrator import Orchestrator
+from billblend_async.polling import Polling
+from billblend_async.request import PayoutRequest
+
+from .client import SimulatedClient
+from .journal import SimulatedJournal
+from .loop import WHOSE, Mortal
+from .network import Network
+from .plan import Life
+from .wire_client import WireClient, connected
+
+if TYPE_CHECKING:
+    from .world import World
+
+__all__ = ["EPOCH", "Process"]
+
+EPOCH = 1_800_000_000.0
+_PATIENCE = 4
+
+
+class Process(Mortal):
+    """A program that runs payouts.
+
+    Args:
+        world: What it lives in.
+        life: How it lives.
+        number: Which one it is.
+    """
+
+    def __init__(self, world: "World", life: Life, number: int) -> None:
+        super().__init__(dies_after=life.dies_after)
+        self.world = world
+        self.life = life
+        self.number = number
+        self.clock_error = 0.0
+        self.over = world.loop.create_future()
+        self.main: asyncio.Task[None] | None = None
+        self._random = random.Random(f"{world.plan.seed}/{number}")
+        self._payouts: Orchestrator | None = None
+        self._driving: asyncio.Task[None] | None = None
+        self._network: Network | None = None
+        self._pools: list[AsyncConnectionPool] = []
+
+    def start(self) -> None:
+        """Begin to live, in a context of its own by which the loop knows whose code runs."""
+        context = copy_context()
+        context.run(WHOSE.set, self)
+        self.main = self.world.loop.create_task(self._live(), context=context)
+
+    def die(self) -> None:
+        """Be killed: nothing of it ever runs again."""
+        if self.is_dead or self.over.done():
+            return
+        super().die()
+        if self._network is not None:
+            self._network.cut()
+        for payout in self.world.store.payouts.values():
+            self.world.fate.hit("crash", payout.state.value)
+        self.world.fate.note(self.world.loop.now, f"process {self.number} is killed")
+        self.over.set_result(None)
+
+    def stop(self) -> None:
+        """Be asked to end in order; what is under way ends in a record."""
+        if self._driving is not None:
+            self._driving.cancel()
+
+    def wall_clock(self) -> float:
+        """Tell the time of day as this program's machine has it."""
+        return EPOCH + self.world.loop.now + self.clock_error
+
+    async def _live(self) -> None:
+        world = self.world
+        disturbances: list[asyncio.Task[None]] = []
+        try:
+            journal = SimulatedJournal(world.store, world.loop, world.fate, self, world.invariants)
+            async with (
+                self._client() as client,
+                Orchestrator(
+                    client,
+                    journal,
+                    polling=Polling(eager_for=30.0, slowest=120.0),
+                    deadlines=world.plan.deadlines,
+                    resolve=self._resolve,
+                    wall_clock=self.wall_clock,
+                    chance=self._random.random,
+                ) as self._payouts,
+            ):
+                disturbances = [asyncio.create_task(each) for each in self._disturbances()]
+                self._driving = asyncio.create_task(self._drive())
+                await asyncio.wait([self._driving])
+                for task in disturbances:
+                    task.cancel()
+                await asyncio.gather(*disturbances, return_exceptions=True)
+                if not self._driving.cancelled():
+                    self._driving.result()
+        except JournalError as error:
+            world.fate.note(world.loop.now, f"process {self.number} ends: {error}")
+        finally:
+            self.over.set_result(None)
+
+    @contextlib.asynccontextmanager
+    async def _client(self) -> AsyncIterator[SimulatedClient | WireClient]:
+        """Open the client that this world is about."""
+        world, traits = self.world, random.Random(f"{self.world.plan.seed}/{self.number}/client")
+        if world.door is None:
+            yield SimulatedClient(world.gateway, world.fate, self)
+            return
+        async with connected(
+            world.loop,
+            world.fate,
+            world.door,
+            self,
+            name=f"{world.plan.seed}/{self.number}",
+            wall_clock=self.wall_clock,
+            has_control=traits.random() < 0.5,
+            max_sends=traits.choice((1, 2, 32)),
+        ) as (client, self._network):
+            self._pools = client.pools
+            yield client
+
+    def leftovers(self) -> int:
+        """Count the connections and places in a pool that were never given back."""
+        streams = 0 if self._network is None else self._network.open_streams
+        places = sum(len(pool._requests) + len(pool.connections) for pool in self._pools)
+        return streams + places
+
+    async def _resolve(self, client_orderid: str) -> PayoutRequest | None:
+        await asyncio.sleep(0)
+        if self.world.fate.strikes("forgets-requests"):
+            return None
+        return self.world.request(client_orderid)
+
+    async def _drive(self) -> None:
+        if self._payouts is None:
+            return
+        match self.life.manner:
+            case "batch":
+                for _ in range(_PATIENCE):
+                    with contextlib.suppress(JournalError):
+                        await self._run_batch()
+                        return
+            case "each":
+                runs = [asyncio.create_task(self._run_one(r)) for r in self._handed_in()]
+                try:
+                    await asyncio.gather(*runs)
+                finally:
+                    for run in runs:
+                        run.cancel()
+                    await asyncio.gather(*runs, return_exceptions=True)
+            case "resume":
+                for _ in range(_PATIENCE):
+                    with contextlib.suppress(JournalError):
+                        async with contextlib.aclosing(self._payouts.resume()) as outcomes:
+                            async for outcome in outcomes:
+                                self._hear(outcome)
+                        break
+                await self._run_batch()
+            case "steps":
+                await asyncio.gather(*(self._step(name) for name in self.world.requests))
+
+    async def _run_batch(self) -> None:
+        assert self._payouts is not None
+        concurrency = self._random.choice((1, 2, 1000)) if self._random.random() < 0.3 else 1000
+        async with contextlib.aclosing(
+            self._payouts.run_many(
+                self._handed_in(), concurrency=concurrency, flow=self.world.plan.flow
+            )
+        ) as outcomes:
+            async for outcome in outcomes:
+                self._hear(outcome)
+
+    def _handed_in(self) -> list[PayoutRequest]:
+        """List the payouts as the caller hands them in, some twice, some with another amount."""
+        fate = self.world.fate
+        requests = [self.world.request(name) for name in self.world.requests]
+        for request in self.world.plan.requests:
+            if fate.strikes("duplicate"):
+                fate.hit("world", "duplicate")
+                requests.append(request)
+            if fate.strikes("conflict"):
+                fate.hit("world", "conflict")
+                requests.append(self.world.other(request))
+        return requests
+
+    async def _run_one(self, request: PayoutRequest) -> None:
+        """Run one payout; a caller that is cancelled or hears of a full disk tries again."""
+        assert self._payouts is not None
+        fate, loop = self.world.fate, self.world.loop
+        for _ in range(_PATIENCE):
+            try:
+                run = asyncio.create_task(self._payouts.run(request, flow=self.world.plan.flow))
+                if fate.strikes("cancelled-caller"):
+                    loop.call_later(fate.between(0.0, 40.0), run.cancel)
+                    fate.hit("world", "cancelled-caller")
+                try:
+                    await asyncio.wait([run])
+                finally:
+                    run.cancel()
+                    await asyncio.wait([run])
+                if run.cancelled():
+                    continue
+                outcome = run.result()
+            except JournalError:
+                await asyncio.sleep(3.0)
+            except (PayoutConflict, RequestNeeded, SendingStopped, ClosedError):
+                return
+            else:
+                self._hear(outcome)
+                return
+
+    async def _step(self, client_orderid: str) -> None:
+        """Drive a payout as a scheduler does, one step at a time."""
+        assert self._payouts is not None
+        while True:
+            try:
+                step = await self._payouts.advance(client_orderid)
+            except (PayoutNotFound, RequestNeeded, PayoutConflict, ClosedError):
+                return
+            except JournalError:
+                await asyncio.sleep(3.0)
+                continue
+            if isinstance(step, Done):
+                self._hear(step.outcome)
+                return
+            await asyncio.sleep(max(step.seconds, 0.1))
+
+    def _hear(self, outcome: Outcome) -> None:
+        problem = type(outcome.problem).__name__
+        self.world.fate.note(
+            self.world.loop.now,
+            f"process {self.number} hears {outcome.client_orderid} {outcome.state} "
+            f"{outcome.status} {outcome.open_reason} {problem}",
+        )
+        self.world.invariants.sees_outcome(outcome)
+
+    def _disturbances(self) -> list["asyncio._CoroutineLike[None]"]:
+        faults = self.world.fate.faults
+        if self.world.fate.is_quiet:
+            return []
+        return [
+            disturb()
+            for name, disturb in (
+                ("clock-jump", self._jump),
+                ("withdraw", self._withdraw),
+                ("operator", self._operate),
+            )
+            if name in faults
+        ]
+
+    async def _jump(self) -> None:
+        """Let the machine's time of day jump, back and forward."""
+        fate = self.world.fate
+        while True:
+            await asyncio.sleep(fate.between(1.0, 120.0))
+            if fate.is_quiet:
+                return
+            error = fate.between(-1.0, 1.0) * fate.one_of((5.0, 60.0, 300.0))
+            fate.hit("world", "clock-forward" if error > self.clock_error else "clock-back")
+            self.clock_error = error
+
+    async def _withdraw(self) -> None:
+        """Take payouts back at any time."""
+        fate = self.world.fate
+        while not fate.is_quiet:
+            await asyncio.sleep(fate.between(0.5, 120.0))
+            name = fate.one_of(sorted(self.world.requests))
+            with contextlib.suppress(BillblendError):
+                assert self._payouts is not None
+                await self._payouts.withdraw(name, who="ann", why="mistake")
+                fate.hit("world", "withdraw")
+
+    async def _operate(self) -> None:
+        """Decide about what is parked, mostly after a look at the ledger."""
+        assert self._payouts is not None
+        fate, world = self.world.fate, self.world
+        while not fate.is_quiet:
+            await asyncio.sleep(fate.between(5.0, 90.0))
+            with contextlib.suppress(JournalError, ClosedError):
+                for outcome in await self._payouts.attention():
+                    await self._decide(self._payouts, outcome)
+        world.fate.note(world.loop.now, "the operator goes home")
+
+    async def _decide(self, payouts: Orchestrator, outcome: Outcome) -> None:
+        fate, world, name = self.world.fate, self.world, outcome.client_orderid
+        lot = fate.random.random()
+        with contextlib.suppress(DecisionRefused):
+            if lot < 0.15:
+                await payouts.close(name, who="ann", why="asked the bank")
+                fate.hit("world", "close")
+                return
+            paid = world.gateway.may_pay(name)
+            is_careless = paid and lot < 0.4
+            if paid and not is_careless and outcome.doubt is not Doubt.BAD_REDIRECT:
+                return
+            if is_careless:
+                world.invariants.careless.add(name)
+            await payouts.release(name, who="ann", why="asked the bank")
+            fate.hit("world", "wrong-release" if is_careless else "release")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended or was killed."""
+        return self.over.done()

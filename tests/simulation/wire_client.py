@@ -1,0 +1,188 @@
+"""The real client over the real HTTP library, with a network in memory under both."""
+
+import contextlib
+import hashlib
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final, Literal
+
+import httpcore
+import httpx
+from httpcore._async import http11
+from rsa_keys import private_key
+
+from billblend_async.answers import SendAnswer, StatusAnswer
+from billblend_async.client import After, Client
+from billblend_async.keys import Credentials, RsaSigner
+from billblend_async.request import PayoutRequest
+from billblend_async.transport import BeforeSend
+from billblend_async.wire import RequestKind
+
+from .coverage import KEPT_FAULTS, WIRE_FAULTS
+from .fate import Fate
+from .frontdoor import CONTROL, ENDPOINT, LOGIN, STEPS, FrontDoor
+from .gateway import Send
+from .loop import Mortal, SeededLoop
+from .network import TRIP, Network, Trip
+
+__all__ = ["WireClient", "connected", "virtual_clock"]
+
+_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Never used over http; made once, since reading the certificate authorities takes long."""
+
+
+class WireClient(Client):
+    """The real client; all that it adds is to mark which exchange the bytes belong to.
+
+    Args:
+        network: What it sends over.
+        whose: The program that it belongs to.
+        name: Makes its nonces its own.
+        wall_clock: The program's time of day.
+        has_control: Whether it asks for a status as v2.
+        max_sends: Connections for what may move money.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        whose: Mortal,
+        *,
+        name: str,
+        wall_clock: Callable[[], float],
+        has_control: bool,
+        max_sends: int,
+    ) -> None:
+        nonces = (hashlib.sha256(f"{name}/{n}".encode()).hexdigest() for n in range(10**9))
+        super().__init__(
+            Credentials(
+                LOGIN,
+                RsaSigner(private_key(2048)),
+                merchant_control=CONTROL if has_control else None,
+            ),
+            endpoint_id=ENDPOINT.endpoint_id,
+            base_url=ENDPOINT.base_url,
+            ssl_context=_TLS,
+            max_sends=max_sends,
+            nonce=lambda: next(nonces),
+            wall_clock=wall_clock,
+        )
+        self._fate = network.fate
+        self._whose = whose
+        # The transports and pools are those that the client makes for itself, since only httpx's
+        # own type is trusted to tell of the first byte. The pool's backend is where real sockets
+        # begin, and httpx has no argument for it.
+        self.pools: list[httpcore.AsyncConnectionPool] = []
+        for transport in self._made:
+            if type(transport) is httpx.AsyncHTTPTransport:
+                pool = transport._pool
+                pool._network_backend = network
+                self.pools.append(pool)
+
+    async def check(
+        self,
+        request: PayoutRequest,
+        *,
+        before_send: BeforeSend | None = None,
+        after: After | None = None,
+    ) -> SendAnswer:
+        """Send payout-check."""
+        with self._travels(self._making(RequestKind.CHECK, request)):
+            return await super().check(request, before_send=before_send, after=after)
+
+    async def payout(
+        self,
+        request: PayoutRequest,
+        *,
+        before_send: BeforeSend | None = None,
+        after: After | None = None,
+    ) -> SendAnswer:
+        """Send the one-step payout."""
+        with self._travels(self._making(RequestKind.PAYOUT, request)):
+            return await super().payout(request, before_send=before_send, after=after)
+
+    async def pay(
+        self,
+        client_orderid: str,
+        paynet_order_id: str,
+        *,
+        before_send: BeforeSend | None = None,
+        after: After | None = None,
+    ) -> SendAnswer:
+        """Send payout-pay."""
+        send = Send(
+            kind=RequestKind.PAY,
+            client_orderid=client_orderid,
+            number=paynet_order_id,
+            whose=self._whose,
+        )
+        with self._travels(send):
+            return await super().pay(
+                client_orderid, paynet_order_id, before_send=before_send, after=after
+            )
+
+    async def status(
+        self,
+        client_orderid: str,
+        paynet_order_id: str | None = None,
+        *,
+        by_request_sn: str | None = None,
+    ) -> StatusAnswer:
+        """Ask for the status."""
+        with self._travels("status"):
+            return await super().status(client_orderid, paynet_order_id)
+
+    async def probe(self) -> StatusAnswer:
+        """Ask about an order that nobody has made."""
+        with self._travels("probe"):
+            return await super().probe()
+
+    def _making(self, kind: RequestKind, request: PayoutRequest) -> Send:
+        return Send(
+            kind=kind,
+            client_orderid=request.client_orderid,
+            amount=request.amount,
+            currency=request.currency,
+            whose=self._whose,
+        )
+
+    @contextlib.contextmanager
+    def _travels(self, what: Send | Literal["status", "probe"]) -> Iterator[None]:
+        """Mark what runs within: the lane's tasks inherit the mark."""
+        send = what if isinstance(what, Send) else None
+        step = what if isinstance(what, str) else STEPS[what.kind]
+        faults = WIRE_FAULTS if step != "status" else (*WIRE_FAULTS, *KEPT_FAULTS)
+        fault = self._fate.pick(step, faults, counts=False)
+        token = TRIP.set(Trip(step=step, fault=fault, send=send))
+        try:
+            yield
+        finally:
+            TRIP.reset(token)
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    loop: SeededLoop, fate: Fate, door: FrontDoor, whose: Mortal, **options: Any
+) -> AsyncIterator[tuple[WireClient, Network]]:
+    """Open a client on a network of its own."""
+    network = Network(loop, fate, door)
+    async with WireClient(network, whose, **options) as client:
+        yield client, network
+
+
+class _VirtualClock:
+    """The part of the module ``time`` that httpcore reads, in virtual time."""
+
+    def __init__(self, loop: SeededLoop) -> None:
+        self.monotonic = loop.time
+
+
+@contextlib.contextmanager
+def virtual_clock(loop: SeededLoop) -> Iterator[None]:
+    """Let httpcore read the loop's clock: it asks the machine's how old a kept connection is."""
+    module: Any = http11
+    clock, module.time = module.time, _VirtualClock(loop)
+    try:
+        yield
+    finally:
+        module.time = clock

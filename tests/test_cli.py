@@ -1,0 +1,402 @@
+"""The command as people run it: real processes, a real socket, a real journal."""
+
+import asyncio
+import re
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+import attrs
+import pytest
+from desk import ACCOUNTS, NAMES, Desk, ended, open_desk, pay_arguments
+from payouts import PATHS, opened
+from rsa_keys import PEM_2048
+
+from billblend_async.cli import main
+from billblend_async.journal import Owner
+from billblend_async.journal.sqlite import SqliteJournal
+from billblend_async.machine import evolve
+from billblend_async.models import State
+from billblend_async.wire import RequestKind
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    """Open a desk."""
+    async with open_desk(tmp_path) as desk:
+        yield desk
+
+
+FAST = ("--poll", "0.1:0.2")
+
+
+async def test_forty_payouts_at_the_real_pace(desk: Desk) -> None:
+    """Forty payouts are checked once and paid once, polled every 3 to 5 s, and told as they are."""
+    file = desk.write(40)
+
+    status, out, error = await desk.pay(file)
+
+    assert (1, "") == (status, error)
+    ids = {f"po-{n}" for n in range(40)}
+    for kind in (RequestKind.CHECK, RequestKind.PAY):
+        assert dict.fromkeys(ids, 1) == dict(desk.count(kind))
+    for n in range(40):
+        told, account = desk.results()[f"po-{n}"], list(ACCOUNTS)[n % 3]
+        assert ACCOUNTS[account] == told["status"]
+        assert int(told["status"] == "approved") == desk.sandbox.gateway.paid(f"po-{n}")
+        assert account == told["account_number"]
+        assert told["paynet_order_id"] in desk.sandbox.gateway.orders
+    asked: dict[str, list[float]] = {}
+    for request in desk.sandbox.gateway.requests:
+        if request.kind is RequestKind.STATUS:
+            asked.setdefault(request.client_orderid, []).append(request.at)
+    gaps = [b - a for instants in asked.values() for a, b in pairwise(instants)]
+    assert 40 <= len(gaps)
+    assert 3.0 <= min(gaps) <= max(gaps) <= 5.0
+    assert re.search(r"approved\s+│\s+EUR\s+│\s+14", out)
+
+
+async def test_nothing_secret_is_told(desk: Desk) -> None:
+    """Terminal and journal hold no account number, name, CVV or control; results mask the CVV."""
+    file = desk.write(9)
+
+    _, out, error = await desk.pay(file, *FAST)
+
+    secrets = [*ACCOUNTS, *NAMES, desk.sandbox.merchant_control, "BEGIN RSA"]
+    for path in desk.folder.glob("payouts.db*"):
+        content = path.read_bytes()
+        for secret in secrets:
+            assert secret.encode() not in content, (path.name, secret)
+        assert 0o600 == path.stat().st_mode & 0o777
+    for secret in secrets:
+        assert secret not in out + error
+    assert {"****"} == {row["cvv2"] for row in desk.results().values()}
+
+
+async def test_same_command_again(desk: Desk) -> None:
+    """The same command again tells the same results and sends nothing."""
+    file = desk.write(6)
+    first = await desk.pay(file, *FAST)
+    results, requests = desk.results(), len(desk.sandbox.gateway.requests)
+
+    second = await desk.pay(file, *FAST)
+
+    assert first == second
+    assert results == desk.results()
+    assert requests == len(desk.sandbox.gateway.requests)
+
+
+async def test_exit_status_zero(desk: Desk) -> None:
+    """A batch that is approved whole exits 0."""
+    status, _, _ = await desk.pay(desk.write(3, accounts=["1234567890"]), *FAST)
+
+    assert 0 == status
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+async def test_interrupted(desk: Desk, stop: signal.Signals) -> None:
+    """An interrupted run says how to go on, writes what it knows, and goes on without repeating."""
+    desk.sandbox.gateway.validation = 1.0
+    file = desk.write(30)
+    process = await desk.start(
+        "pay", file, "--journal", "payouts.db", "--out", "results.csv", *FAST
+    )
+    while len(desk.count(RequestKind.CHECK)) < 30:
+        assert process.returncode is None
+        await asyncio.sleep(0.02)
+    process.send_signal(stop)
+    _, error = await process.communicate()
+
+    assert 2 == process.returncode
+    assert "run the same command again" in error.decode()
+    assert "Traceback" not in error.decode()
+    assert 30 == len(desk.results())
+    assert 1 == (await desk.pay(file, *FAST))[0]
+    for kind in (RequestKind.CHECK, RequestKind.PAY):
+        assert {1} == set(desk.count(kind).values())
+    assert 10 == len(desk.sandbox.gateway.ledger)
+
+
+async def test_conflicting_row(desk: Desk) -> None:
+    """A row whose id is taken by another payout is told as a conflict, and the rest is paid."""
+    await desk.pay(desk.write(3, accounts=["1234567890"]), *FAST)
+    rows = desk.write(4, accounts=["1234567890"]).read_text().replace("2.50", "9.99")
+    (desk.folder / "payouts.csv").write_text(rows)
+
+    status, out, _ = await desk.pay(desk.folder / "payouts.csv", *FAST)
+
+    assert 2 == status
+    assert "conflict" == desk.results()["po-1"]["status"]
+    assert "another amount" in out.replace("\n", " ")
+    assert ["approved"] * 3 == [desk.results()[f"po-{n}"]["status"] for n in (0, 2, 3)]
+    assert 4 == len(desk.sandbox.gateway.ledger)
+
+
+async def test_bad_file(desk: Desk) -> None:
+    """A file with wrong rows is refused whole, each line and field named and no value told."""
+    file = desk.folder / "payouts.csv"
+    file.write_text(
+        "client_orderid,amount,currency,account_number\n"
+        "po-1,10.50,EUR,1234567890\npo-2,ten,EUR,1234567890\npo-3,1.234,EUR,4815162342481516234248151623424815\n"
+    )
+
+    status, out, error = await desk.pay(file)
+
+    assert (3, "") == (status, out)
+    assert "line 3, amount:" in error
+    assert "line 4, amount:" in error
+    assert "line 4, account_number:" in error
+    assert "48151623" not in error
+    assert [] == desk.sandbox.gateway.requests
+    assert not (desk.folder / "payouts.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"BILLBLEND_LOGIN": ""}, "BILLBLEND_LOGIN is not set"),
+        ({"BILLBLEND_PRIVATE_KEY": "nowhere.pem"}, "PRIVATE_KEY: this file cannot be read"),
+        ({"BILLBLEND_ENDPOINT_ID": ""}, "BILLBLEND_ENDPOINT_GROUP_ID"),
+        ({"BILLBLEND_BASE_URL": "http://example.com"}, "plain http"),
+    ],
+)
+async def test_bad_settings(desk: Desk, changes: dict[str, str], said: str) -> None:
+    """A setting that is missing or wrong is named, and nothing is sent."""
+    desk.environ.update(changes)
+
+    status, _, error = await desk.pay(desk.write(1))
+
+    assert 4 == status
+    assert said in error
+    assert 1 == error.count("\n")
+    assert [] == desk.sandbox.gateway.requests
+
+
+async def test_other_login(desk: Desk) -> None:
+    """A journal of another login is refused before anything is sent."""
+    file = desk.write(1)
+    await desk.pay(file, *FAST)
+    requests = len(desk.sandbox.gateway.requests)
+    desk.environ["BILLBLEND_LOGIN"] = "somebody-else"
+
+    status, _, error = await desk.pay(file, *FAST)
+
+    assert 4 == status
+    assert "login sandbox" in error
+    assert requests == len(desk.sandbox.gateway.requests)
+
+
+@pytest.mark.parametrize("out", ["payouts.csv", "payouts.db", "nowhere/results.csv", "."])
+async def test_results_path(desk: Desk, out: str) -> None:
+    """A results path that cannot be written is found out before anything is sent."""
+    file = desk.write(1)
+
+    status, _, error = await desk.billblend("pay", file, "--journal", "payouts.db", "--out", out)
+
+    assert 4 == status
+    assert "--out" in error
+    assert [] == desk.sandbox.gateway.requests
+
+
+async def test_status(desk: Desk) -> None:
+    """The status command tells a payout from the journal and from the gateway."""
+    await desk.pay(desk.write(2), *FAST)
+
+    status, out, error = await desk.billblend("status", "po-0", "--journal", "payouts.db")
+    assert (0, "") == (status, error)
+    assert 2 == out.count("status: approved")
+    status, out, _ = await desk.billblend("status", "po-1")
+    assert (1, 1) == (status, out.count("status: declined"))
+    status, out, _ = await desk.billblend("status", "po-9")
+    assert (2, True) == (status, "no such order" in out)
+    status, _, error = await desk.billblend("status", "po-9", "--journal", "payouts.db")
+    assert (3, True) == (status, "knows no such payout" in error)
+    status, _, error = await desk.billblend("status", "po-9", "--journal", "other.db")
+    assert (4, True) == (status, "no such file" in error)
+
+
+async def test_attention(desk: Desk) -> None:
+    """A person lists what is in doubt and ends it, with name and reason on record."""
+    await desk.pay(desk.write(2), *FAST)
+    await park(desk, "po-1000", "po-2000")
+    listed = await desk.billblend("attention", "list", "--journal", "payouts.db")
+    assert (2, True) == (
+        listed[0],
+        "po-1000: pay-unconfirmed. The answer to the pay request" in listed[1],
+    )
+    why = ("--journal", "payouts.db", "--who", "ann", "--why", "asked the bank")
+
+    early = await desk.billblend("attention", "release", "po-1000", *why)
+    assert (3, True) == (early[0], "a doubt that is a minute old" in early[2])
+    closed = await desk.billblend("attention", "close", "po-1000", *why)
+    assert (0, "po-1000: closed\n") == closed[:2]
+    others = await desk.billblend("attention", "close", "--doubt", "pay-unconfirmed", *why)
+    assert (0, "po-2000: closed\n") == others[:2]
+    nothing = (0, "Nothing needs a person.\n", "")
+    assert nothing == await desk.billblend("attention", "list", "--journal", "payouts.db")
+    await park(desk, "po-0000", "po-3000")
+    file = desk.write(1, prefix="po-300")
+    listed = await desk.billblend("attention", "list", "--batch", file, *why[:2])
+    assert (2, True, False) == (listed[0], "po-3000" in listed[1], "po-0000" in listed[1])
+    of_file = await desk.billblend("attention", "close", "--batch", file, *why)
+    assert (0, "po-3000: closed\n") == of_file[:2]
+    unnamed = await desk.billblend("attention", "close", *why)
+    assert (3, True) == (unnamed[0], "give payouts, or --doubt" in unnamed[2])
+
+
+async def test_wrong_key(desk: Desk) -> None:
+    """A wrong key stops a big file in one sentence, and the right key pays it afterwards."""
+    file, key = desk.write(300), Path(desk.environ["BILLBLEND_PRIVATE_KEY"])
+    right = key.read_text()
+    key.write_text(PEM_2048)
+
+    status, out, error = await desk.pay(file, *FAST)
+    assert (4, "") == (status, error)
+    assert 1 == out.count("refuses access (HTTP 403)")
+    assert "and 297 more: not-sent" in out
+    assert {"unfinished"} == {row["status"] for row in desk.results().values()}
+    assert [] == desk.sandbox.gateway.requests
+    key.write_text(right)
+    status, _, error = await desk.pay(file, *FAST)
+    assert (1, "") == (status, error)
+    assert dict.fromkeys((f"po-{n}" for n in range(300)), 1) == dict(desk.count(RequestKind.PAY))
+
+
+async def test_wrong_endpoint(desk: Desk) -> None:
+    """A wrong endpoint sends nothing, and the same command pays with the right one."""
+    file, right = desk.write(3), desk.environ["BILLBLEND_ENDPOINT_ID"]
+    desk.environ["BILLBLEND_ENDPOINT_ID"] = "1"
+
+    status, out, _ = await desk.pay(file, *FAST)
+    assert (4, True) == (status, "endpoint id" in out)
+    desk.environ["BILLBLEND_ENDPOINT_ID"] = right
+    status, _, error = await desk.pay(file, *FAST)
+    assert (1, "") == (status, error)
+
+
+async def test_journal_restored(desk: Desk) -> None:
+    """A copy that was declared restored asks before it sends, and says so until it is complete."""
+    await desk.pay(desk.write(2), *FAST)
+    await park(desk, "po-1000", state=State.VALIDATING)
+    journal = ("--journal", "payouts.db")
+
+    told = await desk.billblend("journal", "restored", *journal)
+    assert (0, True, "") == (told[0], told[1].startswith("1 unfinished payouts"), told[2])
+    assert 0 == (await desk.billblend("journal", "complete", *journal))[0]
+    missing = await desk.billblend("journal", "restored", "--journal", "other.db")
+    assert (4, True) == (missing[0], "no such file" in missing[2])
+
+
+async def park(desk: Desk, *ids: str, state: State = State.ATTENTION) -> None:
+    """Write payouts in doubt into the desk's journal, as a run with lost answers would."""
+    journal = SqliteJournal(desk.folder / "payouts.db")
+    sandbox = desk.sandbox
+    owner = Owner(base_url=sandbox.base_url, login=sandbox.login, endpoint=str(sandbox.endpoint_id))
+    await journal.open(owner)
+    for client_orderid in ids:
+        payout = await journal.accept(opened(client_orderid, at=time.time()))
+        for event in PATHS[state]:
+            now = attrs.evolve(event, at=time.time())
+            payout = evolve(payout, now)
+            await journal.append(payout, now)
+    await journal.aclose()
+
+
+async def test_demo(tmp_path: Path) -> None:
+    """The demo pays its file, agrees with the sandbox's ledger and leaves its files."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "billblend_async", "demo", "--payouts", "30", "--poll", "0.3:0.5"),
+        *("--directory", str(tmp_path / "demo")),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+
+    assert 0 == process.returncode
+    assert "agrees with every row: 24 paid" in out.decode()
+    assert str(tmp_path / "demo" / "results.csv") in out.decode()
+    assert 31 == len((tmp_path / "demo" / "results.csv").read_text().splitlines())
+
+
+async def test_sandbox_prints_its_settings(desk: Desk) -> None:
+    """The sandbox command prints settings with which a file can be paid, and ends on SIGTERM."""
+    process = await desk.start("sandbox", "--port", "0", "--validation", "0", "--processing", "0")
+    assert process.stdout is not None
+    while b"ENDPOINT_ID" not in (line := await process.stdout.readline()):
+        assert line
+        if line.startswith(b"export "):
+            name, _, value = line.decode().removeprefix("export ").strip().partition("=")
+            desk.environ[name] = value.strip("'")
+
+    status, _, error = await desk.pay(desk.write(2, accounts=["1234567890"]), *FAST)
+    process.terminate()
+    await process.communicate()
+
+    assert (0, "") == (status, error)
+    assert 0 == process.returncode
+    assert [] == desk.sandbox.gateway.requests
+    assert not Path(desk.environ["BILLBLEND_PRIVATE_KEY"]).exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "nonsense",
+        "pay",
+        "pay f --journal j --out o --poll 5",
+        "pay f --journal j --out o --poll 5:3",
+    ],
+)
+def test_bad_command_line(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command line that makes no sense is bad input, in words."""
+    with pytest.raises(SystemExit) as caught:
+        main(line.split())
+
+    assert 3 == caught.value.code
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help names every command, setting and exit status."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+
+    out = capsys.readouterr().out
+    assert 0 == caught.value.code
+    for word in ("pay", "status", "sandbox", "demo", "BILLBLEND_LOGIN", "exit status"):
+        assert word in out
+
+
+@pytest.mark.parametrize("out", ["payouts.db.key", "key.pem", "/dev/null", "notes.txt"])
+async def test_results_replace_nothing_else(desk: Desk, out: str) -> None:
+    """Results are not written over the journal's key, our key, a device or another file."""
+    file = desk.write(1)
+    (desk.folder / "notes.txt").write_text("a,b\n")
+
+    status, _, error = await desk.billblend("pay", file, "--journal", "payouts.db", "--out", out)
+
+    assert (4, True) == (status, "--out" in error)
+    assert 0 == desk.sends
+
+
+async def test_second_signal(desk: Desk) -> None:
+    """A second signal does not keep the first one from ending the run well."""
+    file = desk.write(60, accounts=["1234567890"])
+    process = await desk.start(*pay_arguments(file), *FAST)
+    while not desk.sends:
+        await asyncio.sleep(0.02)
+    for _ in range(4):
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.01)
+    status, _, error = await ended(process)
+
+    assert 2 == status
+    assert "Traceback" not in error
+    assert 1 == error.count("ending;")
+    assert any(row["paynet_order_id"] for row in desk.results().values())

@@ -1,0 +1,80 @@
+"""The exceptions: the tree that is written is the tree that is, and nothing in it leaks."""
+
+import pickle
+import re
+from typing import Any
+
+import attrs
+import pytest
+
+from billblend_async import errors
+from billblend_async.errors import BillblendError, InvalidInput, Problem
+
+CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "Problem"]
+LEAVES = [kind for kind in CLASSES if attrs.has(kind)]
+VALUES: dict[str, Any] = {
+    "problems": (Problem("amount", "is missing"),),
+    "differs": ("amount",),
+    "sequence": 3,
+    "http_status": 502,
+}
+
+
+def example(kind: type[BillblendError]) -> BillblendError:
+    """Make an exception of a kind, each field with a value."""
+    fields = attrs.fields(kind)  # type: ignore[arg-type] # only attrs classes are asked for
+    return kind(*(VALUES.get(field.name, field.name) for field in fields))
+
+
+def test_tree_is_the_docstring() -> None:
+    """The tree in the module's docstring is the real one, in its order."""
+    written = []
+    stack: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        match = re.fullmatch(r"    (?P<indent>[│├└─ ]*)(?P<name>[A-Z]\w+)(?: {2,}.*)?", line)
+        if match:
+            depth = len(match["indent"]) // 4
+            stack[depth:] = [match["name"]]
+            written.append((match["name"], stack[depth - 1] if depth else "Exception"))
+    real = {(kind.__name__, kind.__bases__[0].__name__) for kind in CLASSES}
+
+    assert real == set(written)
+    assert len(real) == len(written)
+
+
+@pytest.mark.parametrize("kind", LEAVES)
+def test_pickles(kind: type[BillblendError]) -> None:
+    """Every exception survives pickling with its fields and its message."""
+    error = example(kind)
+
+    again = pickle.loads(pickle.dumps(error))
+
+    assert str(error) == str(again)
+    assert attrs.asdict(error) == attrs.asdict(again)  # type: ignore[arg-type] # as above
+
+
+@pytest.mark.parametrize("kind", LEAVES)
+def test_message(kind: type[BillblendError]) -> None:
+    """Every message is a sentence that names its fields' values."""
+    error = example(kind)
+
+    assert re.match(r"[A-Za-z]", str(error))
+    for field in attrs.fields(kind):  # type: ignore[arg-type] # as above
+        if field.name != "problems":
+            value = getattr(error, field.name)
+            text = value[0] if isinstance(value, tuple) else str(value)
+            assert text in str(error) or field.name in ("sequence", "is_setting")
+
+
+@pytest.mark.parametrize("kind", LEAVES)
+def test_flat(kind: type[BillblendError]) -> None:
+    """The fields of an exception are flat values."""
+    for field in attrs.fields(kind):  # type: ignore[arg-type] # as above
+        assert field.type in (str, bool, int, int | None, tuple[str, ...], tuple[Problem, ...])
+
+
+def test_problems_are_listed() -> None:
+    """Bad input names every field that is wrong."""
+    error = InvalidInput((Problem("a", "is missing"), Problem("b", "is empty")))
+
+    assert "a: is missing; b: is empty" == str(error)

@@ -1,0 +1,166 @@
+"""The house stands: imports point inward, one foreign package lives in one file."""
+
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import billblend_async
+
+PACKAGE = Path(billblend_async.__file__).parent
+FILES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+# Each room and the rooms that it may import from; every room may import errors.
+VALUES = {"parameters", "request", "answers", "models"}
+MACHINE = {"events", "payout", "commands", "transitions", "news", "machine"}
+ARROWS: dict[str, set[str]] = {
+    "errors": set(),
+    "parameters": set(),
+    "answers": set(),
+    "request": {"parameters"},
+    "models": {"answers"},
+    "events": VALUES,
+    "payout": VALUES | {"events"},
+    "commands": VALUES | {"payout"},
+    "news": VALUES | {"events", "payout", "commands"},
+    "machine": VALUES | MACHINE,
+    "diagram": {"transitions", "models"},
+    "transitions": {"events", "models"},
+    "polling": {"commands"},
+    "wire": VALUES,
+    "keys": set(),
+    "signing": {"keys"},
+    "transport": {"keys", "signing"},
+    "lane": {"transport"},
+    "client": VALUES | {"wire", "keys", "signing", "transport", "lane"},
+    "journal": VALUES | MACHINE,
+    "breaker": {"answers"},
+    "means": VALUES | MACHINE | {"polling", "journal", "breaker"},
+    "driver": VALUES | MACHINE | {"means"},
+    "concurrency": set(),
+    "orchestrator": VALUES | MACHINE | {"polling", "journal", "means", "driver", "concurrency"},
+    "settings": {"models", "keys"},
+    "batch": VALUES,
+    "report": VALUES,
+    "sandbox": VALUES | {"wire", "keys", "signing"},
+    "demo": {"batch", "settings", "models"},
+    "desk": {"settings", "polling", "client", "means", "orchestrator", "journal"},
+    "decisions": {"batch", "desk", "models", "settings", "report", "orchestrator"},
+    "cli": set(FILES),
+    "__main__": {"cli"},
+    "__init__": set(FILES) | {"journal"},
+}
+PURE = VALUES | MACHINE | {"errors", "diagram", "polling", "wire", "keys", "signing", "batch"}
+IMPURE = {"time", "random", "secrets", "uuid", "asyncio", "logging", "threading", "socket", "httpx"}
+HOMES = {
+    "httpx": {"transport"},
+    "cryptography": {"keys"},
+    "tenacity": {"orchestrator"},
+    "rich": {"report", "cli", "decisions"},
+    "starlette": {"sandbox.app"},
+    "uvicorn": {"sandbox.server"},
+    "sqlite3": {"journal"},
+}
+
+
+def room(module: str) -> str:
+    """Name the room of a module: the journal and the sandbox are one room each."""
+    return module.partition(".")[0] if module else "__init__"
+
+
+def imports(module: str) -> Iterator[str]:
+    """List what a module imports, our own as ``billblend_async.x``."""
+    is_package = FILES[module].name == "__init__.py"
+    here = ["billblend_async", *(module.split(".") if module not in ("", "__init__") else [])]
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module or ""
+        elif isinstance(node, ast.ImportFrom):
+            up = node.level - (1 if is_package else 0)
+            base = here[: len(here) - up]
+            yield from (
+                ".".join([*base, node.module] if node.module else [*base, alias.name])
+                for alias in node.names
+            )
+
+
+def own(module: str) -> set[str]:
+    """The rooms of our own that a module imports from."""
+    found = set()
+    for name in imports(module):
+        if name.startswith("billblend_async."):
+            found.add(room(name.removeprefix("billblend_async.")))
+    return found - {"__version__"}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_arrows(module: str) -> None:
+    """No module imports from a room that it may not know."""
+    allowed = ARROWS[room(module)] | {"errors", room(module)}
+
+    assert set() == own(module) - allowed
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if room(name) in PURE])
+def test_pure_ring(module: str) -> None:
+    """The pure ring knows no clock, no chance, no network and no event loop."""
+    tops = {name.partition(".")[0] for name in imports(module)}
+
+    assert set() == tops & IMPURE
+    source = FILES[module].read_text(encoding="utf-8")
+    assert "datetime.now" not in source
+    assert "async def" not in source
+
+
+def test_machine_needs_only_attrs() -> None:
+    """The machine and all that it imports need nothing but the standard library and attrs."""
+    seen, todo = set(), {"machine"}
+    while todo:
+        module = todo.pop()
+        seen.add(module)
+        todo |= {name for name in own(module) if name != "errors"} - seen
+    foreign = {
+        top
+        for module in {*seen, "errors"}
+        for name in imports(module)
+        if (top := name.partition(".")[0]) not in {*sys.stdlib_module_names, "billblend_async"}
+    }
+
+    assert {"attrs"} == foreign
+    assert MACHINE <= seen
+
+
+def test_one_package_one_home() -> None:
+    """Each foreign package is imported by one file, so that changing it is editing one file."""
+    homes = defaultdict(set)
+    for module in FILES:
+        for name in imports(module):
+            homes[name.partition(".")[0]].add(module)
+
+    for package, rooms in HOMES.items():
+        strays = {m for m in homes[package] if m not in rooms and room(m) not in rooms}
+        assert set() == strays, package
+    known = {*sys.stdlib_module_names, "billblend_async", "attrs", "h11", *HOMES}
+    assert set() == set(homes) - known
+
+
+def test_sandbox_never_meets_the_client() -> None:
+    """The sandbox plays the other side and shares no code that sends."""
+    for module in FILES:
+        if room(module) == "sandbox":
+            assert set() == own(module) & {"client", "driver", "orchestrator", "transport"}
+
+
+def test_files_are_short() -> None:
+    """A file that outgrows 400 lines has a noun missing."""
+    long = {m: n for m, p in FILES.items() if (n := len(p.read_text("utf-8").splitlines())) > 400}
+
+    assert {} == long
