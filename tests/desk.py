@@ -4,6 +4,7 @@ import asyncio
 import csv
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -97,6 +98,21 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, s
     """Wait until a process has ended; its status and what it has said."""
     out, error = await process.communicate()
     return process.returncode, out.decode(), error.decode()
+
+
+async def ended_when_quiet(
+    desk: Desk, process: asyncio.subprocess.Process, quiet: float
+) -> tuple[int | None, str, str]:
+    """End a process kindly once it has only asked, and sent nothing, for that many seconds."""
+    heard, ending = len(desk.sandbox.gateway.requests), asyncio.create_task(ended(process))
+    sends, since = -1, time.monotonic()
+    while not ending.done() and time.monotonic() < since + quiet:
+        if desk.sends != sends or len(desk.sandbox.gateway.requests) == heard:
+            sends, since = desk.sends, time.monotonic()
+        await asyncio.wait({ending}, timeout=0.1)
+    if not ending.done():
+        process.terminate()
+    return await ending
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from collections import Counter
 from pathlib import Path
 
 import attrs
-from desk import COMMAND, ROOT, Desk, ended, open_desk, pay_arguments
+from desk import COMMAND, ROOT, Desk, ended, ended_when_quiet, open_desk, pay_arguments
 from truth import Record, Truth, read_records, states
 
 PATIENCE = 120.0
@@ -86,16 +86,10 @@ class Killing:
 
     async def finish(self, quiet: float | None = None) -> tuple[int | None, str, str]:
         """Run it to its end, or end it kindly once it has only asked for that many seconds."""
-        heard, process = len(self.desk.sandbox.gateway.requests), await self._start()
-        ending = asyncio.create_task(ended(process))
-        sends, since = -1, time.monotonic()
-        while quiet is not None and not ending.done() and time.monotonic() < since + quiet:
-            if self.desk.sends != sends or len(self.desk.sandbox.gateway.requests) == heard:
-                sends, since = self.desk.sends, time.monotonic()
-            await asyncio.wait({ending}, timeout=0.1)
-        if quiet is not None and not ending.done():
-            process.terminate()
-        return await ending
+        process = await self._start()
+        return await (
+            ended(process) if quiet is None else ended_when_quiet(self.desk, process, quiet)
+        )
 
     async def _start(self) -> asyncio.subprocess.Process:
         program = COMMAND

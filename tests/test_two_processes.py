@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from desk import ACCOUNTS, Desk, ended, open_desk
+from desk import ACCOUNTS, Desk, ended, ended_when_quiet, open_desk
 from truth import assert_true
 
 from billblend_async.wire import RequestKind
@@ -47,11 +47,8 @@ async def test_the_other_one_is_killed(desk: Desk) -> None:
         await asyncio.sleep(0.002)
     second.kill()
     await second.communicate()
-    ending = asyncio.create_task(ended(first))
-    done, _ = await asyncio.wait({ending}, timeout=6)
-    if not done:  # it asks about what the other one has lost
-        first.terminate()
-    status, _, error = await ending
+    # It asks on about what the other one has lost.
+    status, _, error = await ended_when_quiet(desk, first, quiet=5)
 
     assert status in (1, 2)
     assert "Traceback" not in error
