@@ -17,6 +17,7 @@ __all__ = [
     "StatusAnswer",
     "StatusReport",
     "Unknown",
+    "is_later_transaction",
 ]
 
 _SETTING_ERRORS: Final = frozenset({"2", "3", "4", "5", "7"})
@@ -125,6 +126,19 @@ Status.UNKNOWN = Status("unknown")
 Status.CHAIN_DECLINED = Status("chain_declined")
 
 _FINAL: Final = frozenset({Status.APPROVED, Status.DECLINED, Status.FILTERED, Status.ERROR})
+
+_LATER_TRANSACTIONS: Final = frozenset(
+    {"reversal", "chargeback", "fraud", "retrieval", "dispute", "refund", "cancel", "void"}
+)
+
+
+def is_later_transaction(transaction_type: str | None) -> bool:
+    """Tell whether a type names what may come after a payment, such as a reversal or chargeback.
+
+    Its status says how that ended, and not how the payout did (document 3.37). A type that is
+    missing, or that we have never seen, counts as the payout itself.
+    """
+    return (transaction_type or "").strip().casefold() in _LATER_TRANSACTIONS
 
 
 def _seen(*, shown: bool = False) -> str | None:

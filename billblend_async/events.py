@@ -15,6 +15,7 @@ from .models import Deadlines, Doubt, Flow
 __all__ = [
     "EVENTS",
     "Approved",
+    "CalledBack",
     "CheckNotSent",
     "CheckStarted",
     "Checked",
@@ -64,8 +65,12 @@ class Opened(Fact):
         currency: Asked currency.
         fingerprint: Keyed hash over who gets the money.
         receiver_hint: The last four characters of the receiver's number.
-        held: Whether a validated payout waits for approval before pay.
+        held: Whether a validated payout waits for approval before pay; a one-step payout cannot,
+            since it has nothing to wait with.
         deadlines: How long each wait may take.
+
+    Raises:
+        ValueError: It is held and goes in one step.
     """
 
     client_orderid: str
@@ -76,6 +81,11 @@ class Opened(Fact):
     receiver_hint: str | None = attrs.field(default=None, repr=False)
     held: bool = False
     deadlines: Deadlines = attrs.field(factory=Deadlines)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what could never be sent."""
+        if self.held and self.flow is Flow.ONE_STEP:
+            raise ValueError("a one-step payout cannot be held")
 
 
 @attrs.frozen(kw_only=True)
@@ -211,6 +221,7 @@ class Finished(Fact):
         currency: The currency that the gateway tells.
         error_code: The gateway's code.
         error_message: The gateway's text, long numbers masked.
+        transaction_type: What the status is about, if the gateway tells: payout, reversal, ….
     """
 
     status: Status
@@ -220,6 +231,21 @@ class Finished(Fact):
     currency: str | None = None
     error_code: str | None = None
     error_message: str | None = None
+    transaction_type: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class CalledBack(Fact):
+    """The gateway's callback told a status: a hint that it is time to ask, and never an outcome.
+
+    Of a callback only this and the two ids are signed, so nothing else of it is kept (document
+    3.37).
+
+    Attributes:
+        status: What it told.
+    """
+
+    status: Status
 
 
 @attrs.frozen(kw_only=True)
@@ -294,6 +320,7 @@ Event = (
     | RedirectRequired
     | RedirectCleared
     | Finished
+    | CalledBack
     | NeedsAttention
     | Released
     | Closed

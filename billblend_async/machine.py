@@ -36,10 +36,11 @@ from typing import Any, Final, assert_never
 
 import attrs
 
-from .answers import Status
+from .answers import Status, is_later_transaction
 from .commands import Ask, Check, Command, Pace, Pay, PayOut, Stop, next_command
 from .events import (
     Approved,
+    CalledBack,
     Checked,
     CheckNotSent,
     CheckStarted,
@@ -119,6 +120,8 @@ def _alarm(payout: Payout, alarm: Alarm) -> Payout:
 def _notice(payout: Payout, event: Event) -> Payout:
     """Look at an event that cannot move this state: what contradicts it becomes an alarm."""
     match event:
+        case Finished(transaction_type=kind) if is_later_transaction(kind):
+            return _alarm(payout, Alarm.LATER_TRANSACTION)
         case Finished(status=status) if payout.state is State.FINAL:
             same = status == payout.status
             return payout if same else _alarm(payout, Alarm.STATUS_CONTRADICTS)
@@ -162,6 +165,9 @@ def _apply(payout: Payout, event: Event) -> Payout:
             return _enter(payout, _F, event.at, redirect_to=None)
         case Finished():
             return _finish(payout, event)
+        case CalledBack(status=status):
+            heard = status in payout.hints
+            return payout if heard else attrs.evolve(payout, hints=(*payout.hints, status))
         case NeedsAttention(doubt=doubt):
             waits = payout.state is _N and not payout.restored
             unpaid = doubt is Doubt.BAD_REDIRECT and not payout.pays
@@ -182,6 +188,8 @@ def _apply(payout: Payout, event: Event) -> Payout:
 
 
 _DOUBTS_OF_PAY: Final = (Doubt.PAY_UNCONFIRMED, Doubt.PAY_REFUSED, Doubt.BAD_REDIRECT)
+_DOUBTS_FOR_GOOD: Final = (Doubt.APPROVED_BEFORE_PAY, Doubt.OTHER_TRANSACTION)
+"""After these nothing that could be sent would be right."""
 _DOUBTS_OF_CHECK: Final = (Doubt.CHECK_UNCONFIRMED, Doubt.CHECKS_SPENT)
 _DOUBTED_IN: Final = {
     Doubt.CHECK_UNCONFIRMED: (_C,),
@@ -189,6 +197,7 @@ _DOUBTED_IN: Final = {
     Doubt.PAY_UNCONFIRMED: (_P,),
     Doubt.FOREIGN_ORDER: (_N, _C, _P),
     Doubt.BAD_REDIRECT: (_VD, _P, _F, _R),
+    Doubt.OTHER_TRANSACTION: (_VD, _P, _F, _R),
     Doubt.RESTORED: (_N,),
 }
 
@@ -281,6 +290,8 @@ def _finish(payout: Payout, event: Finished) -> Payout:
     unasked = payout.state is _N and not payout.restored and not _may_be_paying(payout)
     if payout.doubt is Doubt.FOREIGN_ORDER or unasked:
         return payout
+    if is_later_transaction(event.transaction_type):
+        return payout  # how that ended says nothing of the payout
     told = attrs.evolve(payout, paynet_order_id=event.paynet_order_id)
     if event.status == Status.APPROVED and payout.pays == 0:
         told = _alarm(told, Alarm.APPROVED_BEFORE_PAY)
@@ -308,8 +319,8 @@ def _is_asked_amount(payout: Payout, event: Finished) -> bool:
 def _decide(payout: Payout, event: Approved | Released | Closed | Withdrawn) -> Payout:
     """Fold what a person decided."""
     match event:
-        case Approved():
-            return attrs.evolve(payout, held=False)
+        case Approved(who=who):
+            return attrs.evolve(payout, held=False, approved_by=who) if payout.held else payout
         case Closed():
             return _enter(payout, State.CLOSED, event.at)
         case Withdrawn():
@@ -321,7 +332,7 @@ def _decide(payout: Payout, event: Approved | Released | Closed | Withdrawn) -> 
 
 
 def _release(payout: Payout, event: Released) -> Payout:
-    if event.at - payout.since < RELEASE_AFTER or payout.doubt is Doubt.APPROVED_BEFORE_PAY:
+    if event.at - payout.since < RELEASE_AFTER or payout.doubt in _DOUBTS_FOR_GOOD:
         return payout
     again = {"doubt": None, "restored": False, "validated_at": None}
     if payout.doubt is Doubt.BAD_REDIRECT:

@@ -23,6 +23,7 @@ __all__ = [
     "OpenReason",
     "Outcome",
     "State",
+    "is_callback_address",
     "is_loopback",
     "is_safe_link",
 ]
@@ -123,6 +124,17 @@ def is_safe_link(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
 
 
+def is_callback_address(url: str) -> bool:
+    """Tell whether the gateway can send its callbacks to a URL (documents 3.24, 3.37)."""
+    parts = _split_url(url)
+    if parts is None or len(url) > 128 or not parts.hostname or parts.username is not None:
+        return False
+    ports = {"https": (None, 443, 8443), "http": (None, 80, 8080)}
+    if is_loopback(parts.hostname):
+        return parts.scheme in ports
+    return parts.port in ports.get(parts.scheme, ())
+
+
 class Flow(enum.StrEnum):
     """Which way a payout goes."""
 
@@ -167,6 +179,7 @@ class Doubt(enum.StrEnum):
     APPROVED_BEFORE_PAY = "approved-before-pay"
     FOREIGN_ORDER = "foreign-order"
     BAD_REDIRECT = "bad-redirect"
+    OTHER_TRANSACTION = "other-transaction"
     RESTORED = "restored"
 
     @property
@@ -204,6 +217,10 @@ _DOUBT_SENTENCES: Final = {
         "The link for the receiver is not safe to open; nobody was sent there. Ask the gateway's "
         "support for the right one."
     ),
+    Doubt.OTHER_TRANSACTION: (
+        "The gateway tells of a reversal, a chargeback or the like on this order and not how the "
+        "payout itself ended; ask its support what became of the money, then close."
+    ),
     Doubt.RESTORED: (
         "The journal was restored from a copy, so this payout may have been paid since; compare "
         "with the gateway, then release or close."
@@ -222,6 +239,8 @@ class Alarm(enum.StrEnum):
     """The amount or currency that was paid is not the one that was asked for."""
     ACCEPTED_LATE = "accepted-late"
     """The gateway accepted a pay request after a person had closed the payout."""
+    LATER_TRANSACTION = "later-transaction"
+    """The gateway tells of a reversal, a chargeback or the like on an order that was final."""
     SECOND_ORDER = "second-order"
     """The gateway named a second order for this payout; it is never paid."""
 

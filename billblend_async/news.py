@@ -12,6 +12,7 @@ from .answers import (
     StatusAnswer,
     StatusReport,
     Unknown,
+    is_later_transaction,
 )
 from .commands import Ask, Check, Command, Pay, PayOut
 from .events import (
@@ -81,6 +82,10 @@ def _event_for_report(payout: Payout, report: StatusReport, at: float) -> Event 
         assert order is not None  # noqa: S101 - _adoptable saw it; this tells the type checker
     elif report.paynet_order_id not in (None, order):
         return None
+    if is_later_transaction(report.transaction_type) and not payout.state.is_terminal:
+        if payout.paynet_order_id is None:
+            return _found(payout, order, at)
+        return NeedsAttention(at=at, doubt=Doubt.OTHER_TRANSACTION)
     if report.status.is_final:
         return Finished(
             at=at,
@@ -91,10 +96,10 @@ def _event_for_report(payout: Payout, report: StatusReport, at: float) -> Event 
             currency=report.currency,
             error_code=report.error_code,
             error_message=report.error_message,
+            transaction_type=report.transaction_type,
         )
     if payout.paynet_order_id is None:
-        found = Checked if payout.flow is Flow.CHECK_PAY else PayAccepted
-        return found(at=at, paynet_order_id=order)
+        return _found(payout, order, at)
     if report.redirect_to and payout.pays:
         if not is_safe_link(report.redirect_to):
             return NeedsAttention(at=at, doubt=Doubt.BAD_REDIRECT)
@@ -106,6 +111,11 @@ def _event_for_report(payout: Payout, report: StatusReport, at: float) -> Event 
     # A payout that waits for approval is asked about for long: only the last look counts.
     looks_again = payout.state is State.VALIDATED and not payout.held and not is_fresh(payout, at)
     return Validated(at=at) if payout.state is State.VALIDATING or looks_again else None
+
+
+def _found(payout: Payout, order: str, at: float) -> Event:
+    found = Checked if payout.flow is Flow.CHECK_PAY else PayAccepted
+    return found(at=at, paynet_order_id=order)
 
 
 def _adoptable(payout: Payout, report: StatusReport) -> bool | None:

@@ -32,6 +32,7 @@ class Payout:
         state: The situation it is in.
         since: When it came into that state.
         held: Whether pay waits for a person's approval.
+        approved_by: Who approved it, if it was held.
         restored: Whether it was read from a restored copy and not looked at since.
         attempt: Which round of sending this is; a vanished check or a release begins the next.
         pays: How many pay requests may have left this machine.
@@ -45,6 +46,7 @@ class Payout:
         error_code: The gateway's code for a refusal.
         error_message: The gateway's text for a refusal.
         redirect_to: Where the receiver must go.
+        hints: What the gateway's callbacks have told, each word once.
         alarms: What does not fit.
     """
 
@@ -60,6 +62,7 @@ class Payout:
     state: State = State.NEW
     since: float
     held: bool = False
+    approved_by: str | None = None
     restored: bool = False
     attempt: int = 1
     pays: int = 0
@@ -73,6 +76,7 @@ class Payout:
     error_code: str | None = None
     error_message: str | None = None
     redirect_to: str | None = attrs.field(default=None, repr=False)
+    hints: tuple[Status, ...] = ()
     alarms: tuple[Alarm, ...] = ()
 
 
