@@ -9,6 +9,7 @@ from typing import Final, Literal, Self
 
 from . import __version__
 from .answers import NoAnswer, NotSent, Refused, SendAnswer, StatusAnswer, Unknown
+from .callbacks import Callback, verify_callback
 from .errors import ClosedError, ConfigurationError, UnreadableAnswer
 from .keys import Credentials
 from .lane import Lane
@@ -112,6 +113,7 @@ class Client:
         self.max_sends = max_sends
         self._nonce = nonce
         self._merchant_control = credentials.merchant_control
+        self._callback_controls = credentials.callback_controls
         self._status_version = status_version or (2 if self._merchant_control else 4)
         if self._status_version == 2 and self._merchant_control is None:
             raise ConfigurationError("status_version 2 needs the merchant_control; or use 4")
@@ -286,6 +288,19 @@ class Client:
 
         self._check_open()
         return await self._poll_lane.run(exchange)
+
+    def verify_callback(self, query: str | bytes) -> Callback:
+        """Verify a callback by the query of its URL and the merchant controls of the credentials.
+
+        Raises:
+            VerificationFailed: The gateway has not made it; see ``verify_callback``.
+            ConfigurationError: The credentials hold no merchant control.
+        """
+        if not self._callback_controls:
+            raise ConfigurationError(
+                "callbacks cannot be verified: give the credentials their merchant_control"
+            )
+        return verify_callback(query, self._callback_controls)
 
     async def probe(self) -> StatusAnswer:
         """Ask, signed, about an order that nobody has made, to see whether the gateway knows us.

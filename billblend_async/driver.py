@@ -25,6 +25,8 @@ from .request import PayoutRequest
 __all__ = ["Done", "Driver", "Waiting"]
 
 _LONG_ENOUGH: Final = 2 * NOT_SEEN_FOR
+_AFTER_HINT: Final = 1.0
+"""Seconds between two questions at least, whatever hints come in."""
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Driver:
         "_asked_at",
         "_due",
         "_explanation",
+        "_is_hinted",
         "_means",
         "_naps",
         "_turn",
@@ -91,6 +94,7 @@ class Driver:
         self._naps: set[asyncio.Future[None]] = set()
         self._due = 0.0
         self._asked_at: float | None = None
+        self._is_hinted = False
         self._explanation: str | None = None
         self._waited_in: State | None = None
         self._waited_since = 0.0
@@ -168,18 +172,59 @@ class Driver:
         async with self._turn:
             if self._means.is_open and _clock() >= self._due:
                 await self._perform(next_command(self.payout, self._means.wall_clock()))
+        told = self.outcome
+        self._means.redirects.show(told)
         if self.payout.state.is_terminal:
-            return Done(self.outcome)
+            return Done(told)
         seconds = max(0.0, self._due - _clock())
-        return Waiting(self.outcome, seconds, self._means.wall_clock() + seconds)
+        return Waiting(told, seconds, self._means.wall_clock() + seconds)
+
+    def hint(self) -> None:
+        """Ask soon, since there may be news, but a second after the last question at least."""
+        self._is_hinted = True
+        self._hasten()
+        self.wake()
+
+    async def ask(self) -> bool:
+        """Ask for the status if that is what is due; False when there is nothing to ask.
+
+        Nothing is sent from here: a hint must not make anybody pay.
+        """
+        async with self._turn:
+            command = next_command(self.payout, self._means.wall_clock())
+            if not self._means.is_open or not isinstance(command, Ask):
+                return False
+            if _clock() >= self._due:
+                await self._perform(command)
+        self._means.redirects.show(self.outcome)
+        return not self.payout.state.is_terminal
+
+    async def record(self, event: Event) -> bool:
+        """Journal an event if it is news."""
+        return await self._record(lambda _: event)
+
+    async def learn_late(self, command: Ask, answer: StatusAnswer) -> bool:
+        """Journal what an answer says against a finished payout; True when it says anything."""
+        at = self._means.wall_clock()
+        return await self._record(lambda payout: event_for(payout, command, answer, at))
+
+    async def refresh(self) -> None:
+        """Read the payout again, since another process may have led it on."""
+        async with self._writing:
+            await self._reload()
+
+    async def _reload(self) -> None:
+        before = self.payout
+        self.payout = await self._means.load(before.client_orderid)
+        if self.payout.sequence != before.sequence:
+            self._means.tell(self.payout, None)
 
     async def decide(self, event: Event) -> bool:
         """Journal what a person decided; False when the payout does not take it as it stands."""
         changed = await self._record(lambda _: event)
         if not changed:
             # Another owner may have led it where the decision fits.
-            async with self._writing:
-                self.payout = await self._means.load(self.payout.client_orderid)
+            await self.refresh()
             changed = await self._record(lambda _: event)
         if changed:
             self._due = _clock()
@@ -194,7 +239,7 @@ class Driver:
                 if delay := self._means.back_off.delay(self._means.chance()):
                     self._due = _clock() + delay
                     return
-                asked_at = self._means.wall_clock()
+                asked_at, self._is_hinted = self._means.wall_clock(), False
                 answer = await self._means.client.status(self.payout.client_orderid, order)
                 self._asked_at = _clock()
                 self._means.back_off.learn(answer)
@@ -250,7 +295,7 @@ class Driver:
                 self.request = found
         if self.request is None or self.request.client_orderid != client_orderid:
             raise RequestNeeded(client_orderid)
-        return self.request
+        return self._means.addressed(self.request)
 
     async def _claim(self, expected: Payout, command: Check | Pay | PayOut) -> None:
         """Write down that a request is about to leave; without that record it does not.
@@ -328,10 +373,19 @@ class Driver:
             # A send between two questions does not push the second one out of the gap.
             asked = now if self._asked_at is None else self._asked_at
             self._due = max(asked + gap, now + self._means.polling.shortest / 3)
+            if self._is_hinted:  # while the question was under way, so its answer may be too old
+                self._hasten()
         elif is_urgent:
             self._due = now
         else:
             self._due = now + self._means.polling.gap(Pace.NORMAL, waited, self._means.chance())
+
+    def _hasten(self) -> None:
+        """Bring the next question forward; what is sent is not hastened."""
+        if isinstance(next_command(self.payout, self._means.wall_clock()), Ask):
+            now = _clock()
+            soonest = now if self._asked_at is None else max(now, self._asked_at + _AFTER_HINT)
+            self._due = min(self._due, soonest)
 
     async def _record(self, event_of: Callable[[Payout], Event | None]) -> bool:
         """Journal an event if it changes the payout; an owner that was faster is read first."""
@@ -352,7 +406,7 @@ class Driver:
         try:
             await self._means.journal.append(becomes, event)
         except ClaimLost:
-            self.payout = await self._means.load(self.payout.client_orderid)
+            await self._reload()
             raise
         self.payout = becomes
         self._means.tell(becomes, event)

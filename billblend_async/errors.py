@@ -9,6 +9,8 @@ The tree::
     ├── PayoutNotFound          the journal knows no such payout
     ├── SendingStopped          the gateway takes nothing now; this payout was not accepted
     ├── RequestNeeded           the payout must be handed in again to go on; nothing was sent
+    ├── DeliverAgain            a callback cannot be taken in yet; the gateway sends it again
+    ├── EventsMissed            a listener was too slow; read where the payouts stand
     ├── DecisionRefused         a person's decision does not fit where the payout stands
     ├── ClosedError             the client, orchestrator or journal is closed
     ├── UnreadableAnswer        bytes from the gateway that are no answer of its protocol
@@ -32,6 +34,8 @@ __all__ = [
     "ClosedError",
     "ConfigurationError",
     "DecisionRefused",
+    "DeliverAgain",
+    "EventsMissed",
     "InvalidInput",
     "JournalDamaged",
     "JournalError",
@@ -105,7 +109,8 @@ class PayoutConflict(BillblendError):
 
     Attributes:
         client_orderid: The id in question.
-        differs: Names of what differs: amount, currency, receiver or flow.
+        differs: Names of what differs: amount, currency, receiver or flow; or pay, when it is the
+            same payout and was handed in to be paid without approval.
     """
 
     client_orderid: str
@@ -113,6 +118,11 @@ class PayoutConflict(BillblendError):
 
     def __str__(self) -> str:
         """Name the payout and what differs."""
+        if self.differs == ("pay",):
+            return (
+                f"payout {self.client_orderid}: it was handed in to be paid, so it cannot be only "
+                "checked now; withdraw it if that is what you want and pay was not sent yet."
+            )
         return (
             f"payout {self.client_orderid}: the journal already holds this client_orderid with "
             f"another {' and '.join(self.differs)}; nothing was sent. "
@@ -179,7 +189,7 @@ class DecisionRefused(BillblendError):
 
     Attributes:
         client_orderid: The payout.
-        decision: released, closed or withdrawn.
+        decision: approved, released, closed or withdrawn.
         state: Where the payout stands.
     """
 
@@ -191,8 +201,59 @@ class DecisionRefused(BillblendError):
         """Name the payout, the decision and where it stands."""
         return (
             f"payout {self.client_orderid}: it cannot be {self.decision} while it is {self.state}; "
-            "released and closed are for payouts in attention (a release needs a doubt that is a "
-            "minute old and an order that is not approved), withdrawn for those not paid yet."
+            f"{_DECISIONS.get(self.decision, 'read where it stands')}."
+        )
+
+
+_DECISIONS = {
+    "approved": "that is for a payout that was run with pay=False and is not approved yet",
+    "closed": "that is for payouts in attention; one that is not paid yet can be withdrawn",
+    "released": (
+        "that is for payouts in attention whose doubt is at least a minute old, and never for an "
+        "order that is approved or reversed; close it instead"
+    ),
+    "withdrawn": (
+        "that is for payouts whose pay was never sent; one in attention can be closed instead"
+    ),
+}
+"""What each decision is for."""
+
+
+@attrs.define(eq=False)
+class DeliverAgain(BillblendError):
+    """A callback cannot be taken in yet; answered 503, the gateway sends it again later.
+
+    Attributes:
+        client_orderid: The payout.
+        reason: What it waits for.
+    """
+
+    client_orderid: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the payout and what the callback waits for."""
+        return (
+            f"payout {self.client_orderid}: the callback cannot be taken in yet, since "
+            f"{self.reason}; answer 503 and the gateway sends it again."
+        )
+
+
+@attrs.define(eq=False)
+class EventsMissed(BillblendError):
+    """A listener was so slow that it has missed notices; the payouts themselves go on.
+
+    Attributes:
+        waiting: How many notices waited for it.
+    """
+
+    waiting: int
+
+    def __str__(self) -> str:
+        """Say what to do."""
+        return (
+            f"{self.waiting} notices waited for this listener, so it was let go; read where the "
+            "payouts stand with status(), and listen anew with events()."
         )
 
 

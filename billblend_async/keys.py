@@ -5,6 +5,7 @@ they are raised outside `except` blocks, since even a suppressed `__context__` k
 exception, and the frames that they pass hold no secret either.
 """
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NoReturn, Protocol, runtime_checkable
 
@@ -117,13 +118,19 @@ def _check_text(_: object, attribute: "attrs.Attribute[str]", text: object) -> N
         raise ConfigurationError(f"{attribute.name}: must be printable text, no spaces around it")
 
 
+def _separate(secrets: Iterable[str]) -> tuple[str, ...]:
+    # One text would be taken for many secrets of one character, which anybody can guess.
+    return (secrets,) if isinstance(secrets, str) else tuple(secrets)
+
+
 @attrs.frozen(init=False, eq=False)
 class Credentials:
     """Who you are to the gateway: your login, your private key and your control secret.
 
     `login` is also the OAuth consumer key. `private_key` is a PEM, read once and not kept, or a
     `Signer`; `password` opens an encrypted PEM. `merchant_control` is the secret of callbacks and
-    v2 commands. ConfigurationError names the first one that is unusable and says what to do.
+    v2 commands; `former_merchant_controls` still verify callbacks while a new one replaces them.
+    ConfigurationError names the first one that is unusable and says what to do.
     """
 
     login: str = attrs.field(validator=_check_text)
@@ -131,6 +138,11 @@ class Credentials:
     merchant_control: str | None = attrs.field(
         validator=attrs.validators.optional(_check_text),
         repr=lambda secret: "***" if secret else "None",
+    )
+    former_merchant_controls: tuple[str, ...] = attrs.field(
+        converter=_separate,
+        validator=attrs.validators.deep_iterable(_check_text),
+        repr=lambda secrets: str(len(secrets)),
     )
 
     def __init__(
@@ -140,16 +152,23 @@ class Credentials:
         *,
         password: bytes | str | None = None,
         merchant_control: str | None = None,
+        former_merchant_controls: Iterable[str] = (),
     ) -> None:
         try:
             signer = _find_signer(private_key, password)
-            self.__attrs_init__(login, signer, merchant_control)  # pyright: ignore[reportAttributeAccessIssue] - attrs makes it
+            self.__attrs_init__(login, signer, merchant_control, former_merchant_controls)  # pyright: ignore[reportAttributeAccessIssue] - attrs makes it
         except ConfigurationError as error:
             wrong = error.message
         else:
             return
-        del self, private_key, password, merchant_control
+        del self, private_key, password, merchant_control, former_merchant_controls
         raise ConfigurationError(wrong)
+
+    @property
+    def callback_controls(self) -> tuple[str, ...]:
+        """Every merchant control that a callback may be signed with."""
+        current = () if self.merchant_control is None else (self.merchant_control,)
+        return (*current, *self.former_merchant_controls)
 
     __reduce__ = _refuse_pickle
 

@@ -9,12 +9,15 @@ import attrs
 
 from .answers import SendAnswer, StatusAnswer
 from .breaker import BackOff, Breaker
+from .callbacks import Callback
 from .errors import PayoutConflict, PayoutNotFound
 from .events import Event
+from .feed import Feed, Notice
 from .journal import Journal
 from .models import Endpoint
-from .payout import Payout
+from .payout import Payout, outcome
 from .polling import Polling
+from .redirects import OnRedirect, Redirects
 from .request import PayoutRequest
 
 __all__ = ["Means", "Observer", "PayoutGateway", "Resolve"]
@@ -79,6 +82,10 @@ class PayoutGateway(Protocol):
         """Wait for every exchange that is under way."""
         ...
 
+    def verify_callback(self, query: str | bytes) -> Callback:
+        """Verify a callback by the query of its URL."""
+        ...
+
 
 @attrs.define(kw_only=True)
 class Means:
@@ -90,11 +97,15 @@ class Means:
         polling: How often a status is asked for.
         observer: Told of every change once it is durable.
         resolve: Finds the request of a payout that nobody handed in.
+        on_redirect: Takes the links for receivers.
+        server_callback_url: Where the gateway sends callbacks, unless a request says another.
         wall_clock: Seconds since the epoch, for what is journaled.
         chance: Numbers from 0 to 1, to spread the polls.
         is_open: Whether anything may still be sent.
         breaker: Guards what may move money.
         back_off: Spaces the questions out while nobody answers them.
+        feed: Whoever listens to what happens.
+        redirects: The links that were handed over.
     """
 
     client: PayoutGateway
@@ -102,15 +113,20 @@ class Means:
     polling: Polling
     observer: Observer | None
     resolve: Resolve | None
+    on_redirect: OnRedirect | None
+    server_callback_url: str | None
     wall_clock: Callable[[], float]
     chance: Callable[[], float]
     is_open: bool = False
     breaker: Breaker = attrs.field(init=False)
     back_off: BackOff = attrs.field(factory=BackOff, init=False)
+    feed: Feed = attrs.field(factory=Feed, init=False)
+    redirects: Redirects = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Let the breaker ask through the client."""
         self.breaker = Breaker(self.client.probe, self.client.max_sends)
+        self.redirects = Redirects(self.on_redirect)
 
     async def find_request(self, client_orderid: str) -> PayoutRequest | None:
         """Ask the caller for a request; a caller that fails has none."""
@@ -149,8 +165,18 @@ class Means:
         if differs:
             raise PayoutConflict(payout.client_orderid, differs)
 
-    def tell(self, payout: Payout, event: Event) -> None:
-        """Tell the observer of a change that is durable."""
+    def addressed(self, request: PayoutRequest) -> PayoutRequest:
+        """Give a request the default address for callbacks, if it has none of its own."""
+        if request.server_callback_url is not None or self.server_callback_url is None:
+            return request
+        return attrs.evolve(request, server_callback_url=self.server_callback_url)
+
+    def tell(self, payout: Payout, event: Event | None) -> None:
+        """Tell of a change that is durable; of one that another process has made with None."""
+        if self.feed.is_heard:
+            self.feed.tell(Notice(outcome(payout), event))
+        if event is None:
+            return
         log.debug("payout %s: %s -> %s", payout.client_orderid, type(event).__name__, payout.state)
         if self.observer is None:
             return

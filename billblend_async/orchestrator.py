@@ -5,9 +5,10 @@ any longer; ``run_many`` runs a batch. However often a payout is handed in, it i
 the journal decides who may send for it.
 """
 
+import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Container, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing
 from functools import partial
 from types import TracebackType
@@ -16,31 +17,37 @@ from typing import Self
 import attrs
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
+from .callbacks import Callback
 from .concurrency import side_by_side
+from .crew import Crew
+from .delivery import Delivery, Mailbox
 from .driver import Done, Driver, Waiting
 from .errors import (
     BillblendError,
     ClosedError,
-    DecisionRefused,
+    ConfigurationError,
     InvalidInput,
     JournalError,
     PayoutConflict,
     Problem,
     SendingStopped,
 )
-from .events import Closed, Opened, Released, Withdrawn
+from .events import Approved, Opened
+from .feed import Events
 from .journal import Journal, Owner
 from .machine import open_payout
 from .means import Means, Observer, PayoutGateway, Resolve
-from .models import Deadlines, Doubt, Flow, Outcome, State
-from .payout import Payout, outcome
+from .models import Deadlines, Flow, Outcome, State, is_callback_address
+from .oversight import Oversight
+from .payout import Payout
 from .polling import Polling
+from .redirects import OnRedirect
 from .request import PayoutRequest
 
 __all__ = ["Orchestrator"]
 
 
-class Orchestrator:
+class Orchestrator(Oversight):
     """Runs payouts over a client and a journal; use it inside ``async with``.
 
     It opens the journal and closes it. Any number of tasks may run payouts at once; the same
@@ -54,6 +61,12 @@ class Orchestrator:
         observer: Told of every change once it is durable.
         resolve: Finds the request of a payout that ``resume`` or ``advance`` must send and that
             nobody handed in since the process began; None when there is none.
+        on_redirect: Awaited with the outcome of a payout whose receiver must follow
+            ``redirect_to``, once that is durable: at least once for each link, again if it raises,
+            and again after a restart while the receiver is waited for.
+        server_callback_url: Where the gateway sends its callbacks (``CallbackEndpoint`` serves
+            them), unless a request has its own; at most 128 characters, port 80, 8080, 443 or
+            8443 (document 3.37).
         wall_clock: Seconds since the epoch, for what is journaled.
         chance: Numbers from 0 to 1, to spread the polls.
     """
@@ -67,20 +80,25 @@ class Orchestrator:
         deadlines: Deadlines = Deadlines(),
         observer: Observer | None = None,
         resolve: Resolve | None = None,
+        on_redirect: OnRedirect | None = None,
+        server_callback_url: str | None = None,
         wall_clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._means = Means(
+        means = Means(
             client=client,
             journal=journal,
             polling=polling,
             observer=observer,
             resolve=resolve,
+            on_redirect=on_redirect,
+            server_callback_url=_checked_address(server_callback_url),
             wall_clock=wall_clock,
             chance=chance,
         )
+        super().__init__(means, Crew(means))
         self._deadlines = deadlines
-        self._drivers: dict[str, Driver] = {}
+        self._mailbox = Mailbox(self._crew, lambda: asyncio.get_running_loop().time())
 
     async def __aenter__(self) -> Self:
         """Open the journal."""
@@ -104,33 +122,49 @@ class Orchestrator:
         """Send nothing new, let what is under way end in a record, and close the journal."""
         self._means.is_open = False
         self._means.breaker.close()
-        for driver in self._drivers.values():
+        self._mailbox.close()
+        for driver in self._crew:
             driver.wake()
         try:
+            await self._means.redirects.close()
             await self._means.client.drain()
         finally:
             await self._means.journal.aclose()
+            self._means.feed.close()
 
-    async def run(self, request: PayoutRequest, *, flow: Flow = Flow.CHECK_PAY) -> Outcome:
+    async def run(
+        self, request: PayoutRequest, *, flow: Flow = Flow.CHECK_PAY, pay: bool = True
+    ) -> Outcome:
         """Run a payout until it is finished, or until it needs somebody or its deadline has passed.
 
         The same request again joins the payout that the journal holds. A caller that is cancelled
         ends its wait only; run the payout again to go on.
 
+        Args:
+            request: The payout.
+            flow: Which way it goes.
+            pay: False to let the bank validate it and then wait for ``approve`` (or ``withdraw``):
+                it comes back with ``open_reason`` awaiting-approval. Running it again with True
+                approves nothing.
+
         Returns:
             The final outcome, or one whose ``open_reason`` says why it is not finished.
 
         Raises:
-            PayoutConflict: The client_orderid is taken by another payout; nothing was sent.
+            PayoutConflict: The client_orderid is taken by another payout, or by this one to be
+                paid without approval; nothing was sent.
+            InvalidInput: A payout in one step cannot wait for approval.
             SendingStopped: The gateway refuses us, or has not answered for as long as
                 ``deadlines.sending``; a payout that the journal did not hold was not accepted.
             JournalError: The journal cannot be used; nothing is sent that is not on record.
         """
-        driver = await self._admit(request, flow)
+        driver = await self._admit(request, flow, pay=pay)
         try:
+            if not pay and driver.payout.approved_by is not None:
+                return driver.outcome  # whoever approved it pays it, and not this call
             return await self._drive(driver)
         finally:
-            self._leave(driver)
+            self._crew.leave(driver)
 
     async def run_many(
         self,
@@ -138,6 +172,7 @@ class Orchestrator:
         *,
         concurrency: int = 1000,
         flow: Flow = Flow.CHECK_PAY,
+        pay: bool = True,
     ) -> AsyncGenerator[Outcome, None]:
         """Run payouts side by side and yield each outcome as it comes.
 
@@ -149,8 +184,9 @@ class Orchestrator:
             requests: The payouts; they are taken as places get free.
             concurrency: The most that are open at once, 1 or more.
             flow: Which way they go.
+            pay: False to let each wait for ``approve``, as in ``run``.
         """
-        work = partial(self._isolated, flow=flow)
+        work = partial(self._isolated, flow=flow, pay=pay)
         async with aclosing(side_by_side(requests, work, limit=concurrency)) as outcomes:
             async for told in outcomes:
                 yield told
@@ -164,7 +200,7 @@ class Orchestrator:
         Args:
             concurrency: The most that are open at once.
         """
-        self._check_open()
+        self._crew.check_open()
         unfinished = [state for state in State if not state.is_terminal]
         payouts = self._means.journal.payouts(unfinished)
         async with aclosing(side_by_side(payouts, self._resumed, limit=concurrency)) as outcomes:
@@ -179,118 +215,89 @@ class Orchestrator:
             RequestNeeded: It was never checked, so it must be handed in again by ``run``.
             JournalError: The journal cannot be used; nothing is sent that is not on record.
         """
-        self._check_open()
-        driver = await self._find(client_orderid)
-        try:
+        async with self._crew.driver(client_orderid) as driver:
             return await driver.advance()
-        finally:
-            self._leave(driver)
 
-    async def status(self, client_orderid: str) -> Outcome:
-        """Tell where a payout stands, from the journal; nothing is asked or sent.
+    async def approve(self, client_orderid: str, *, who: str) -> Outcome:
+        """Approve a payout that was run with ``pay=False``, and run it on to its end.
 
-        Raises:
-            PayoutNotFound: The journal knows no such payout.
-        """
-        self._check_open()
-        driver = self._drivers.get(client_orderid)
-        if driver is not None:
-            return driver.outcome
-        return outcome(await self._means.load(client_orderid))
-
-    async def attention(
-        self, *, doubt: Doubt | None = None, among: Container[str] | None = None
-    ) -> list[Outcome]:
-        """List the payouts for which nothing is sent until a person has looked.
+        Nothing but the journal is needed for that. The bank's validation is asked for once more
+        before pay is sent. A caller that is cancelled ends its wait; the approval stands.
 
         Args:
-            doubt: Only those with this reason.
-            among: Only those with one of these client_orderids, such as those of a batch.
-        """
-        self._check_open()
-        parked = self._means.journal.payouts([State.ATTENTION])
-        return [
-            outcome(payout)
-            async for payout in parked
-            if doubt in (None, payout.doubt) and (among is None or payout.client_orderid in among)
-        ]
+            client_orderid: The payout.
+            who: The person who approves.
 
-    async def release(self, client_orderid: str, *, who: str, why: str) -> Outcome:
-        """Write down that a person looked and allows exactly one more send; run it to go on.
+        Raises:
+            DecisionRefused: It was not held, or it is approved, paid or finished already.
+            PayoutNotFound: The journal knows no such payout.
+            RequestNeeded: It was never checked, so it must be handed in again by ``run``.
+        """
+        self._check_named(who=who)
+        decision = Approved(at=self._means.wall_clock(), who=who)
+        async with self._crew.driver(client_orderid) as driver:
+            await self._decide(client_orderid, decision)
+            return await self._drive(driver)
+
+    async def deliver(self, callback: Callback) -> Delivery:
+        """Take in a callback of the gateway that ``verify_callback`` has verified.
+
+        What it tells is a hint: it is durable when this returns, and wakes the payout's next status
+        request, which alone decides. The same callback again changes nothing. A host that answers
+        callbacks itself answers 200 when this returns, and what ``CallbackEndpoint`` answers for
+        each error.
+
+        Raises:
+            PayoutNotFound: The journal knows no such payout (404).
+            VerificationFailed: Its two ids do not belong together (403).
+            DeliverAgain: It comes too early to be judged (503).
+            JournalError: It cannot be made durable now (503).
+        """
+        return await self._mailbox.deliver(callback)
+
+    def verify_callback(self, query: str | bytes) -> Callback:
+        """Verify a callback by the query of its URL and the client's merchant controls.
+
+        Raises:
+            VerificationFailed: The gateway has not made it.
+            ConfigurationError: The client's credentials hold no merchant control.
+        """
+        return self._means.client.verify_callback(query)
+
+    def events(self, client_orderid: str | None = None) -> Events:
+        """Listen to every change that this process makes or meets, from now on.
 
         Args:
-            client_orderid: A payout in Attention whose doubt is at least a minute old.
-            who: The person.
-            why: What they found out.
-
-        Raises:
-            DecisionRefused: It is not in Attention, the doubt is too young, or nothing that could
-                be sent would be right.
-            PayoutNotFound: The journal knows no such payout.
-        """
-        return await self._decide(client_orderid, Released, who, why)
-
-    async def close(self, client_orderid: str, *, who: str, why: str) -> Outcome:
-        """Write down that a person ended a payout in Attention; nothing is sent or asked again.
-
-        Raises:
-            DecisionRefused: It is not in Attention.
-            PayoutNotFound: The journal knows no such payout.
-        """
-        return await self._decide(client_orderid, Closed, who, why)
-
-    async def withdraw(self, client_orderid: str, *, who: str, why: str) -> Outcome:
-        """Take a payout back; from then on pay is never sent.
-
-        Raises:
-            DecisionRefused: Pay may have been sent, or the payout is finished.
-            PayoutNotFound: The journal knows no such payout.
-        """
-        return await self._decide(client_orderid, Withdrawn, who, why)
-
-    async def declare_restored(self) -> int:
-        """Take note that the journal was restored from a copy, before anything is run from it.
-
-        What happened after the copy was made is missing from it. So every unfinished payout, and
-        every payout that is accepted from now on, is asked about before anything is sent for it,
-        and one that was about to be paid needs a person. That costs each new payout half a minute;
-        ``declare_complete`` ends it.
+            client_orderid: Only those of this payout.
 
         Returns:
-            How many payouts were marked.
+            An asynchronous iterator of ``Notice``; it ends when the orchestrator closes.
         """
-        self._check_open()
-        return await self._means.journal.declare_restored(self._means.wall_clock())
+        return self._means.feed.listen(client_orderid)
 
-    async def declare_complete(self) -> None:
-        """Take note that nobody will hand in a payout again that a restored journal has lost."""
-        self._check_open()
-        await self._means.journal.declare_complete()
+    async def follow(self, client_orderid: str) -> AsyncGenerator[Outcome, None]:
+        """Tell where a payout stands now, and again whenever that changes, until it is finished.
 
-    async def _decide(
-        self,
-        client_orderid: str,
-        decision: type[Released | Closed | Withdrawn],
-        who: str,
-        why: str,
-    ) -> Outcome:
-        self._check_open()
-        missing = [name for name, text in (("who", who), ("why", why)) if not text.strip()]
-        if missing:
-            raise InvalidInput(tuple(Problem(name, "is missing") for name in missing))
-        driver = await self._find(client_orderid)
-        try:
-            event = decision(at=self._means.wall_clock(), who=who, why=why)
-            if not await driver.decide(event):
-                state = driver.payout.state
-                raise DecisionRefused(client_orderid, decision.__name__.lower(), state.value)
-            return driver.outcome
-        finally:
-            self._leave(driver)
+        Following runs nothing: somebody else must have the payout run. What another process does
+        with it is told once this one meets it.
+
+        Raises:
+            PayoutNotFound: The journal knows no such payout.
+        """
+        with self.events(client_orderid) as events:
+            told = await self.status(client_orderid)
+            yield told
+            while not told.is_finished:
+                notice = await anext(events, None)
+                if notice is None:
+                    return
+                if notice.outcome != told:
+                    told = notice.outcome
+                    yield told
 
     async def _resumed(self, payout: Payout) -> Outcome:
         """Go on with one payout of the journal; its own trouble becomes its outcome."""
-        driver = self._join(Driver(self._means, payout))
+        driver = self._crew.join(payout)
         try:
             return await self._drive(driver)
         except (JournalError, ClosedError):
@@ -298,22 +305,14 @@ class Orchestrator:
         except BillblendError as error:
             return attrs.evolve(driver.outcome, explanation=str(error), problem=error)
         finally:
-            self._leave(driver)
+            self._crew.leave(driver)
 
-    async def _find(self, client_orderid: str) -> Driver:
-        """Join the driver that a payout has, or make one from the journal."""
-        driver = self._drivers.get(client_orderid)
-        if driver is None:
-            driver = Driver(self._means, await self._means.load(client_orderid))
-        return self._join(driver)
-
-    def _check_open(self) -> None:
-        if not self._means.is_open:
-            raise ClosedError("orchestrator")
-
-    async def _admit(self, request: PayoutRequest, flow: Flow) -> Driver:
+    async def _admit(self, request: PayoutRequest, flow: Flow, *, pay: bool) -> Driver:
         """Accept a payout into the journal, or join the one that is there."""
-        self._check_open()
+        self._crew.check_open()
+        if not pay and flow is Flow.ONE_STEP:
+            wrong = "a payout in one step has nothing to wait with; let it be checked and then paid"
+            raise InvalidInput((Problem("pay", wrong),))
         await self._check_sending(request.client_orderid)
         opened = Opened(
             at=self._means.wall_clock(),
@@ -323,13 +322,17 @@ class Orchestrator:
             currency=request.currency,
             fingerprint=request.fingerprint(self._means.journal.fingerprint_key),
             receiver_hint=request.receiver_hint,
+            held=not pay,
             deadlines=self._deadlines,
         )
         payout = await self._means.journal.accept(opened)
         if payout.flow is not flow:
             raise PayoutConflict(request.client_orderid, ("flow",))
         self._means.check_same(payout, request)
-        driver = self._join(Driver(self._means, payout))
+        is_approved = payout.approved_by is not None or payout.state.is_terminal
+        if not (pay or payout.held or is_approved):
+            raise PayoutConflict(request.client_orderid, ("pay",))
+        driver = self._crew.join(payout)
         driver.request = request
         if attrs.evolve(payout, restored=False, sequence=0) == open_payout(opened):
             self._means.tell(payout, opened)
@@ -344,21 +347,10 @@ class Orchestrator:
         if breaker.trouble is not None and breaker.is_hopeless(self._deadlines.sending):
             raise SendingStopped(breaker.trouble, breaker.is_barred)
 
-    def _join(self, driver: Driver) -> Driver:
-        """Use the driver that this payout has already, or this one."""
-        driver = self._drivers.setdefault(driver.payout.client_orderid, driver)
-        driver.users += 1
-        return driver
-
-    def _leave(self, driver: Driver) -> None:
-        driver.users -= 1
-        if not driver.users:
-            del self._drivers[driver.payout.client_orderid]
-
-    async def _isolated(self, request: PayoutRequest, flow: Flow) -> Outcome:
+    async def _isolated(self, request: PayoutRequest, flow: Flow, *, pay: bool) -> Outcome:
         """Run one payout of a batch; its own trouble becomes its outcome."""
         try:
-            return await self.run(request, flow=flow)
+            return await self.run(request, flow=flow, pay=pay)
         except (JournalError, ClosedError):
             raise
         except BillblendError as error:
@@ -389,6 +381,15 @@ class Orchestrator:
         )
         await polling(driver.advance)
         return driver.outcome
+
+
+def _checked_address(url: str | None) -> str | None:
+    if url is not None and not is_callback_address(url):
+        raise ConfigurationError(
+            "server_callback_url: must be an http or https URL of at most 128 characters on port "
+            "80, 8080, 443 or 8443 (on a loopback address: any port)"
+        )
+    return url
 
 
 def _is_waiting(step: Done | Waiting) -> bool:

@@ -44,6 +44,7 @@ __all__ = [
     "build_status",
     "read_form",
     "read_payout",
+    "read_query",
     "read_reply",
     "read_send_answer",
     "read_status_answer",
@@ -181,8 +182,17 @@ def read_reply(body: bytes) -> dict[str, str]:
 
 
 def _read_pairs(body: bytes) -> dict[str, str]:
+    return read_query(body.translate(None, b"\r\n"))
+
+
+def read_query(query: bytes) -> dict[str, str]:
+    """Read the parameters of a callback or a final redirect, each as it was signed.
+
+    Raises:
+        UnreadableAnswer: It is empty, cut, badly encoded, or says a key twice.
+    """
     fields: dict[str, str] = {}
-    for pair in body.translate(None, b"\r\n").split(b"&"):
+    for pair in query.split(b"&"):
         name, equals, value = pair.partition(b"=")
         if not equals:
             raise UnreadableAnswer("cut, or no form data")

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import attrs
 
 from billblend_async.answers import NoAnswer, NotFound, NotSent, SendAnswer, StatusAnswer, Unknown
+from billblend_async.callbacks import Callback, verify_callback
 from billblend_async.errors import (
     ClaimLost,
     ClosedError,
@@ -34,6 +35,8 @@ from billblend_async.wire import (
 )
 
 EPOCH = 1_800_000_000.0
+
+MERCHANT_CONTROL = "AF4B5DE6-3468-424C-A922-C1DAD7CB4509"
 
 
 class MemoryJournal:
@@ -211,6 +214,10 @@ class FakeClient:
         self.probes = 0
         self.probe_faults: list[NoAnswer] = []
         self.in_flight: set[asyncio.Task[SendAnswer]] = set()
+
+    def verify_callback(self, query: str | bytes) -> Callback:
+        """Verify a callback as the real client does."""
+        return verify_callback(query, [MERCHANT_CONTROL])
 
     @staticmethod
     def wall_clock() -> float:

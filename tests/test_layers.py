@@ -38,13 +38,23 @@ ARROWS: dict[str, set[str]] = {
     "signing": {"keys"},
     "transport": {"keys", "signing"},
     "lane": {"transport"},
-    "client": VALUES | {"wire", "keys", "signing", "transport", "lane"},
+    "callbacks": {"answers", "signing", "wire"},
+    "client": VALUES | {"wire", "keys", "signing", "callbacks", "transport", "lane"},
     "journal": VALUES | MACHINE,
     "breaker": {"answers"},
-    "means": VALUES | MACHINE | {"polling", "journal", "breaker"},
+    "feed": {"callbacks", "events", "models"},
+    "redirects": {"models"},
+    "means": VALUES | MACHINE | {"polling", "journal", "breaker", "callbacks", "feed", "redirects"},
     "driver": VALUES | MACHINE | {"means"},
+    "crew": {"driver", "means", "payout"},
+    "delivery": VALUES | MACHINE | {"callbacks", "crew", "driver", "feed"},
+    "oversight": VALUES | MACHINE | {"means", "crew"},
     "concurrency": set(),
-    "orchestrator": VALUES | MACHINE | {"polling", "journal", "means", "driver", "concurrency"},
+    "orchestrator": VALUES
+    | MACHINE
+    | {"polling", "journal", "means", "driver", "crew", "concurrency"}
+    | {"callbacks", "delivery", "feed", "oversight", "redirects"},
+    "endpoint": {"callbacks", "delivery"},
     "settings": {"models", "keys"},
     "batch": VALUES,
     "report": VALUES,
@@ -56,7 +66,11 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": set(FILES) | {"journal"},
 }
-PURE = VALUES | MACHINE | {"errors", "diagram", "polling", "wire", "keys", "signing", "batch"}
+PURE = (
+    VALUES
+    | MACHINE
+    | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
+)
 IMPURE = {"time", "random", "secrets", "uuid", "asyncio", "logging", "threading", "socket", "httpx"}
 HOMES = {
     "httpx": {"transport"},

@@ -116,7 +116,8 @@ async def test_decision_about_what_another_owner_has_parked() -> None:
     async with house(client, journal) as ours, house(client, journal.twin()) as theirs:
         run = asyncio.create_task(ours.payouts.run(request()))
         await asyncio.sleep(8)
-        stale = ours.payouts._drivers["po-1"]
+        stale = ours.payouts._crew.get("po-1")
+        assert stale is not None
         stale._due = 1e9  # ours is asleep; theirs goes on
         assert (await theirs.payouts.run(request())).doubt is Doubt.PAY_UNCONFIRMED
         await asyncio.sleep(61)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from billblend_async.answers import NoAnswer, NotSent, SendAnswer, StatusAnswer, Unknown
+from billblend_async.callbacks import Callback, verify_callback
 from billblend_async.lane import Lane
 from billblend_async.models import Endpoint
 from billblend_async.request import PayoutRequest
@@ -34,6 +35,8 @@ After = Callable[[SendAnswer], Awaitable[None]]
 _STEPS = {RequestKind.CHECK: "check", RequestKind.PAY: "pay", RequestKind.PAYOUT: "payout"}
 _PAY_FAULTS = (*SEND_FAULTS, "lying-refusal")
 _MAKE_FAULTS = (*SEND_FAULTS, "turned-away")
+
+MERCHANT_CONTROL = "AF4B5DE6-3468-424C-A922-C1DAD7CB4509"
 
 
 class SimulatedClient:
@@ -121,6 +124,10 @@ class SimulatedClient:
             return read_status_answer(reply, client_orderid="probe")
 
         return await self._alone(exchange)
+
+    def verify_callback(self, query: str | bytes) -> Callback:
+        """Verify a callback as the real client does."""
+        return verify_callback(query, [MERCHANT_CONTROL])
 
     async def drain(self) -> None:
         """Wait for every exchange that is under way."""

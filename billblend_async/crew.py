@@ -1,0 +1,69 @@
+"""The drivers that this process has right now: one for each payout, however many tasks use it."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import attrs
+
+from .driver import Driver
+from .errors import ClosedError
+from .means import Means
+from .payout import Payout
+
+__all__ = ["Crew"]
+
+
+@attrs.define(eq=False)
+class Crew:
+    """The drivers of one orchestrator.
+
+    Attributes:
+        means: What every driver works with.
+    """
+
+    means: Means
+    _drivers: dict[str, Driver] = attrs.field(factory=dict, init=False)
+
+    def __iter__(self) -> Iterator[Driver]:
+        """Go through the drivers."""
+        return iter(tuple(self._drivers.values()))
+
+    def get(self, client_orderid: str) -> Driver | None:
+        """Find the driver that a payout has, if it has one."""
+        return self._drivers.get(client_orderid)
+
+    def join(self, payout: Payout) -> Driver:
+        """Use the driver that this payout has already, or a new one; leave it afterwards."""
+        driver = self._drivers.get(payout.client_orderid)
+        if driver is None:
+            driver = self._drivers[payout.client_orderid] = Driver(self.means, payout)
+        driver.users += 1
+        return driver
+
+    def leave(self, driver: Driver) -> None:
+        """Stop using a driver; the last one to go takes it away."""
+        driver.users -= 1
+        if not driver.users:
+            del self._drivers[driver.payout.client_orderid]
+
+    @asynccontextmanager
+    async def driver(self, client_orderid: str) -> AsyncIterator[Driver]:
+        """Use the driver of a payout that the journal knows.
+
+        Raises:
+            PayoutNotFound: The journal knows no such payout.
+        """
+        self.check_open()
+        driver = self._drivers.get(client_orderid)
+        driver = self.join(
+            await self.means.load(client_orderid) if driver is None else driver.payout
+        )
+        try:
+            yield driver
+        finally:
+            self.leave(driver)
+
+    def check_open(self) -> None:
+        """Refuse what is asked before or after the orchestrator's time."""
+        if not self.means.is_open:
+            raise ClosedError("orchestrator")

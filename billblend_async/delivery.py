@@ -1,0 +1,145 @@
+"""Takes verified callbacks in: each is durable before it is acknowledged, and none is believed."""
+
+import asyncio
+import enum
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from .answers import NotFound, StatusReport
+from .callbacks import Callback
+from .commands import Ask
+from .crew import Crew
+from .driver import Driver
+from .errors import BillblendError, DeliverAgain, PayoutNotFound, VerificationFailed
+from .events import CalledBack
+from .feed import Notice
+
+__all__ = ["Delivery", "Mailbox"]
+
+log = logging.getLogger(__name__)
+
+_LOOKS: Final = 3
+"""Questions after a callback about a payout that nobody runs."""
+_REMEMBERED: Final = 10_000
+"""Finished payouts whose last question is remembered, so that callbacks cannot cause a storm."""
+
+
+class Delivery(enum.Enum):
+    """What a callback that was taken in came to; both are acknowledged with 200."""
+
+    NOTED = "noted"
+    """It is durable, and the status is asked for."""
+    KNOWN = "known"
+    """It told nothing that the journal does not hold."""
+
+
+@attrs.define(eq=False)
+class Mailbox:
+    """Where callbacks come in.
+
+    Attributes:
+        crew: The drivers, whose questions they hasten.
+        clock: Seconds by the event loop's clock.
+    """
+
+    crew: Crew
+    clock: Callable[[], float]
+    _asked: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
+    _looking: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
+
+    async def deliver(self, callback: Callback) -> Delivery:
+        """Take a callback in.
+
+        Raises:
+            PayoutNotFound: The journal knows no such payout.
+            VerificationFailed: Its two ids do not belong together.
+            DeliverAgain: Our own records are not far enough yet to judge it.
+            JournalError: It cannot be made durable now.
+        """
+        async with self.crew.driver(callback.client_orderid) as driver:
+            payout = driver.payout
+            known = payout.paynet_order_id
+            if known not in (None, callback.paynet_order_id):
+                raise VerificationFailed("the callback's order is not the order of this payout")
+            if payout.state.is_terminal:
+                return await self._compare(driver, callback)
+            self._hasten(driver)
+            if known is None:
+                raise DeliverAgain(callback.client_orderid, "its order id is not known here yet")
+            if callback.is_later_transaction:
+                raise DeliverAgain(callback.client_orderid, "the payout itself is not final here")
+            at = self.crew.means.wall_clock()
+            is_news = await driver.record(CalledBack(at=at, status=callback.status))
+            return Delivery.NOTED if is_news else Delivery.KNOWN
+
+    def close(self) -> None:
+        """End the questions that nobody waits for."""
+        for task in self._looking.values():
+            task.cancel()
+
+    async def _compare(self, driver: Driver, callback: Callback) -> Delivery:
+        """Hold a callback about a finished payout against what the gateway's status says now.
+
+        Its journal is written by the status alone, so a callback that was repeated or changed
+        leaves no byte behind.
+        """
+        payout, means = driver.payout, self.crew.means
+        name, order = payout.client_orderid, payout.paynet_order_id
+        is_later = callback.is_later_transaction
+        if order is not None and not is_later and callback.status == payout.status:
+            return Delivery.KNOWN
+        self._check_calm(name)
+        answer = await means.client.status(name, order)
+        means.back_off.learn(answer)
+        if isinstance(answer, NotFound):
+            raise PayoutNotFound(name)
+        if not isinstance(answer, StatusReport):
+            raise DeliverAgain(name, "the gateway did not tell its status")
+        if answer.paynet_order_id != callback.paynet_order_id:
+            raise VerificationFailed("the callback's order is not the order of this payout")
+        is_news = await driver.learn_late(Ask(order), answer)
+        if is_later:
+            log.warning("payout %s: a callback tells of a later transaction", name)
+            means.feed.tell(Notice(driver.outcome, callback))
+        return Delivery.NOTED if is_news else Delivery.KNOWN
+
+    def _check_calm(self, client_orderid: str) -> None:
+        """Ask about one finished payout, and during an outage at all, no more often than usual.
+
+        Raises:
+            DeliverAgain: It is too soon.
+        """
+        means, now = self.crew.means, self.clock()
+        last = self._asked.get(client_orderid)
+        is_soon = last is not None and now - last < means.polling.shortest
+        if is_soon or means.back_off.delay(0.0):
+            raise DeliverAgain(client_orderid, "its status was asked for a moment ago")
+        self._asked[client_orderid] = now
+        self._asked.move_to_end(client_orderid)
+        if len(self._asked) > _REMEMBERED:
+            self._asked.popitem(last=False)
+
+    def _hasten(self, driver: Driver) -> None:
+        """Let whoever runs the payout ask soon; if nobody does, ask a few times."""
+        driver.hint()
+        name = driver.payout.client_orderid
+        if driver.users == 1 and name not in self._looking:
+            task = asyncio.create_task(self._look(name), name=f"billblend callback {name}")
+            self._looking[name] = task
+            task.add_done_callback(lambda _: self._looking.pop(name, None))
+
+    async def _look(self, client_orderid: str) -> None:
+        """Ask about a payout that nobody runs; nothing is ever sent from here."""
+        try:
+            async with self.crew.driver(client_orderid) as driver:
+                for _ in range(_LOOKS):
+                    if not await driver.ask() or driver.users > 1:
+                        return
+                    await driver.nap(driver.pause())
+        except BillblendError as error:
+            # Whoever runs the payout next asks again; the callback itself is durable.
+            log.warning("payout %s: asking after a callback failed: %s", client_orderid, error)

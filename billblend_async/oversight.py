@@ -1,0 +1,137 @@
+"""What a person sees and decides about payouts; every decision is journaled with who and why."""
+
+from collections.abc import Container
+
+from .crew import Crew
+from .errors import DecisionRefused, InvalidInput, Problem
+from .events import Approved, Closed, Released, Withdrawn
+from .means import Means
+from .models import Doubt, Outcome, State
+from .payout import outcome
+
+__all__ = ["Oversight"]
+
+
+class Oversight:
+    """The side of an orchestrator that a person uses."""
+
+    def __init__(self, means: Means, crew: Crew) -> None:
+        self._means = means
+        self._crew = crew
+
+    async def status(self, client_orderid: str) -> Outcome:
+        """Tell where a payout stands, from the journal; nothing is asked or sent.
+
+        Raises:
+            PayoutNotFound: The journal knows no such payout.
+        """
+        self._crew.check_open()
+        driver = self._crew.get(client_orderid)
+        if driver is not None:
+            return driver.outcome
+        return outcome(await self._means.load(client_orderid))
+
+    async def attention(
+        self, *, doubt: Doubt | None = None, among: Container[str] | None = None
+    ) -> list[Outcome]:
+        """List the payouts for which nothing is sent until a person has looked.
+
+        Args:
+            doubt: Only those with this reason.
+            among: Only those with one of these client_orderids, such as those of a batch.
+        """
+        self._crew.check_open()
+        parked = self._means.journal.payouts([State.ATTENTION])
+        return [
+            outcome(payout)
+            async for payout in parked
+            if doubt in (None, payout.doubt) and (among is None or payout.client_orderid in among)
+        ]
+
+    async def awaiting_approval(self, *, among: Container[str] | None = None) -> list[Outcome]:
+        """List the payouts that the bank has validated and that wait for ``approve``.
+
+        Args:
+            among: Only those with one of these client_orderids, such as those of a batch.
+        """
+        self._crew.check_open()
+        validated = self._means.journal.payouts([State.VALIDATED])
+        return [
+            outcome(payout)
+            async for payout in validated
+            if payout.held and (among is None or payout.client_orderid in among)
+        ]
+
+    async def release(self, client_orderid: str, *, who: str, why: str) -> Outcome:
+        """Write down that a person looked and allows exactly one more send; run it to go on.
+
+        Args:
+            client_orderid: A payout in Attention whose doubt is at least a minute old.
+            who: The person.
+            why: What they found out.
+
+        Raises:
+            DecisionRefused: It is not in Attention, the doubt is too young, or nothing that could
+                be sent would be right.
+            PayoutNotFound: The journal knows no such payout.
+        """
+        self._check_named(who=who, why=why)
+        decision = Released(at=self._means.wall_clock(), who=who, why=why)
+        return await self._decide(client_orderid, decision)
+
+    async def close(self, client_orderid: str, *, who: str, why: str) -> Outcome:
+        """Write down that a person ended a payout in Attention; nothing is sent or asked again.
+
+        Raises:
+            DecisionRefused: It is not in Attention.
+            PayoutNotFound: The journal knows no such payout.
+        """
+        self._check_named(who=who, why=why)
+        decision = Closed(at=self._means.wall_clock(), who=who, why=why)
+        return await self._decide(client_orderid, decision)
+
+    async def withdraw(self, client_orderid: str, *, who: str, why: str) -> Outcome:
+        """Take a payout back; from then on pay is never sent.
+
+        Raises:
+            DecisionRefused: Pay may have been sent, or the payout is finished.
+            PayoutNotFound: The journal knows no such payout.
+        """
+        self._check_named(who=who, why=why)
+        decision = Withdrawn(at=self._means.wall_clock(), who=who, why=why)
+        return await self._decide(client_orderid, decision)
+
+    async def declare_restored(self) -> int:
+        """Take note that the journal was restored from a copy, before anything is run from it.
+
+        What happened after the copy was made is missing from it. So every unfinished payout, and
+        every payout that is accepted from now on, is asked about before anything is sent for it,
+        and one that was about to be paid needs a person. That costs each new payout half a minute;
+        ``declare_complete`` ends it.
+
+        Returns:
+            How many payouts were marked.
+        """
+        self._crew.check_open()
+        return await self._means.journal.declare_restored(self._means.wall_clock())
+
+    async def declare_complete(self) -> None:
+        """Take note that nobody will hand in a payout again that a restored journal has lost."""
+        self._crew.check_open()
+        await self._means.journal.declare_complete()
+
+    def _check_named(self, **texts: str) -> None:
+        """Take no decision without a name or a reason."""
+        self._crew.check_open()
+        missing = [name for name, text in texts.items() if not text.strip()]
+        if missing:
+            raise InvalidInput(tuple(Problem(name, "is missing") for name in missing))
+
+    async def _decide(
+        self, client_orderid: str, decision: Approved | Released | Closed | Withdrawn
+    ) -> Outcome:
+        async with self._crew.driver(client_orderid) as driver:
+            if not await driver.decide(decision):
+                word, state = type(decision).__name__.lower(), driver.payout.state
+                raise DecisionRefused(client_orderid, word, state.value)
+            return driver.outcome
