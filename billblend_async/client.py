@@ -8,12 +8,13 @@ from functools import partial
 from typing import Final, Literal, Self
 
 from . import __version__
-from .answers import NoAnswer, NotSent, Refused, SendAnswer, StatusAnswer, Unknown
+from .answers import NoAnswer, SendAnswer, StatusAnswer
 from .callbacks import Callback, verify_callback
-from .errors import ClosedError, ConfigurationError, UnreadableAnswer
+from .errors import ClosedError, ConfigurationError
 from .keys import Credentials
 from .lane import Lane
 from .models import Endpoint
+from .replies import read_fields, sort_send
 from .request import PayoutRequest
 from .signing import control
 from .transport import (
@@ -36,7 +37,6 @@ from .wire import (
     build_pay,
     build_payout,
     build_status,
-    read_reply,
     read_send_answer,
     read_status_answer,
     status_control_parts,
@@ -48,8 +48,6 @@ __all__ = ["After", "Client"]
 After = Callable[[SendAnswer], Awaitable[None]]
 """Awaited with an answer, even when the caller was cancelled meanwhile."""
 
-_SAID_BY_OTHERS: Final = frozenset({401, 403, 407, 408, 429})
-"""Client errors that something in front of the gateway may answer, so their body says nothing."""
 _NO_SUCH_COMMAND: Final = (404, 405, 501)
 _HEADERS: Final = {
     "Content-Type": FORM,
@@ -335,7 +333,7 @@ class Client:
     ) -> StatusAnswer:
         if isinstance(reply, Failure):
             return NoAnswer(reply.reason, reply.http_status)
-        fields = _fields(reply)
+        fields = read_fields(reply)
         if isinstance(fields, str):
             return NoAnswer(fields, reply.http_status)
         return read_status_answer(
@@ -359,49 +357,10 @@ class Client:
         async def exchange() -> SendAnswer:
             self._check_open()  # it may have been closed while this one waited for its place
             reply = await self._send_lane.post(self._urls[kind], build_form(form), departure)
-            answer = _sort(reply, read)
+            answer = sort_send(reply, read)
             if after is not None:
                 await after(answer)
             return answer
 
         self._check_open()
         return await self._send_lane.run(exchange)
-
-
-def _sort(reply: Reply | Failure, read: Callable[[dict[str, str]], SendAnswer]) -> SendAnswer:
-    if isinstance(reply, Failure):
-        if reply.may_have_left:
-            return Unknown(reply.reason, reply.http_status)
-        return NotSent(reply.reason)
-    fields = _fields(reply)
-    if isinstance(fields, str):
-        return Unknown(fields, reply.http_status)
-    answer = read(fields)
-    if isinstance(answer, Refused) and not reply.is_delimited:
-        # What is missing may be the id of an order that was made all the same.
-        return Unknown("a refusal whose end cannot be seen", reply.http_status)
-    return answer
-
-
-def _fields(reply: Reply) -> dict[str, str] | str:
-    """Read the fields of an answer, or say why it has none.
-
-    The gateway answers 200 to forms and 4xx to errors in JSON mode; any other HTTP status is not
-    its word.
-    """
-    status = reply.http_status
-    if status in (401, 403):
-        return f"access denied (HTTP {status})"
-    if status != 200 and (not 400 <= status < 500 or status in _SAID_BY_OTHERS):
-        return f"HTTP {status}"
-    body = reply.body
-    if not reply.is_delimited and not body.lstrip().startswith(b"{"):
-        # It may be cut where it still reads well, in the middle of an order id, say: what stands
-        # before the last separator is whole.
-        body = body[: body.rfind(b"&" if not body.endswith(b"\n") else b"\n") + 1]
-        if not body:
-            return "an answer whose end cannot be seen"
-    try:
-        return read_reply(body.rstrip(b"&"))
-    except UnreadableAnswer as error:
-        return error.reason

@@ -4,7 +4,6 @@ import asyncio
 import enum
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -17,6 +16,7 @@ from .driver import Driver
 from .errors import BillblendError, DeliverAgain, PayoutNotFound, VerificationFailed
 from .events import CalledBack
 from .feed import Notice
+from .timing import clock
 
 __all__ = ["Delivery", "Mailbox"]
 
@@ -43,11 +43,9 @@ class Mailbox:
 
     Attributes:
         crew: The drivers, whose questions they hasten.
-        clock: Seconds by the event loop's clock.
     """
 
     crew: Crew
-    clock: Callable[[], float]
     _asked: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
     _looking: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
 
@@ -113,7 +111,7 @@ class Mailbox:
         Raises:
             DeliverAgain: It is too soon.
         """
-        means, now = self.crew.means, self.clock()
+        means, now = self.crew.means, clock()
         last = self._asked.get(client_orderid)
         is_soon = last is not None and now - last < means.polling.shortest
         if is_soon or means.back_off.delay(0.0):
@@ -139,7 +137,7 @@ class Mailbox:
                 for _ in range(_LOOKS):
                     if not await driver.ask() or driver.users > 1:
                         return
-                    await driver.nap(driver.pause())
+                    await driver.timing.nap(driver.timing.pause(driver.payout))
         except BillblendError as error:
             # Whoever runs the payout next asks again; the callback itself is durable.
             log.warning("payout %s: asking after a callback failed: %s", client_orderid, error)

@@ -5,28 +5,24 @@ Nothing that may move money is sent without a claim: see ``Driver._claim``.
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable
 from functools import partial
-from typing import Final, assert_never
+from typing import assert_never
 
 import attrs
 
 from .answers import NoAnswer, NotFound, NotSent, SendAnswer, StatusAnswer, Unknown
-from .commands import Ask, Check, Command, Pace, Pay, PayOut, Stop
+from .commands import Ask, Check, Command, Pay, PayOut, Stop
 from .errors import ClaimLost, RequestNeeded
 from .events import CheckNotSent, CheckStarted, Event, NotSeen, PayNotSent, PayStarted, Validated
-from .machine import NOT_SEEN_FOR, event_for, evolve, next_command
+from .machine import event_for, evolve, next_command
 from .means import Means
 from .models import Outcome, State
-from .payout import FRESH_FOR, Payout, deadline, outcome
+from .payout import FRESH_FOR, Payout, outcome
 from .request import PayoutRequest
+from .timing import Timing, clock
 
 __all__ = ["Done", "Driver", "Waiting"]
-
-_LONG_ENOUGH: Final = 2 * NOT_SEEN_FOR
-_AFTER_HINT: Final = 1.0
-"""Seconds between two questions at least, whatever hints come in."""
 
 log = logging.getLogger(__name__)
 
@@ -66,38 +62,29 @@ class Driver:
         payout: The payout as the journal has it, as far as this process knows.
         request: What the caller handed in, while it did.
         users: How many tasks drive it.
+        timing: When the next command is due.
     """
 
     __slots__ = (
-        "_asked_at",
-        "_due",
         "_explanation",
-        "_is_hinted",
         "_means",
-        "_naps",
         "_turn",
-        "_waited_in",
-        "_waited_since",
         "_writing",
         "payout",
         "request",
+        "timing",
         "users",
     )
 
     def __init__(self, means: Means, payout: Payout) -> None:
         self._means = means
+        self.timing = Timing(means.polling, means.wall_clock, means.chance)
         self.payout = payout
         self.request: PayoutRequest | None = None
         self.users = 0
         self._turn = asyncio.Lock()
         self._writing = asyncio.Lock()
-        self._naps: set[asyncio.Future[None]] = set()
-        self._due = 0.0
-        self._asked_at: float | None = None
-        self._is_hinted = False
         self._explanation: str | None = None
-        self._waited_in: State | None = None
-        self._waited_since = 0.0
 
     @property
     def outcome(self) -> Outcome:
@@ -108,7 +95,7 @@ class Driver:
     @property
     def is_overdue(self) -> bool:
         """Whether nobody should wait for it any longer; what can be done now is done first."""
-        if _clock() >= self._due:
+        if self.timing.is_due:
             return False
         patience = self.payout.deadlines.sending
         if self._waits_to_send and self._means.breaker.is_hopeless(patience):
@@ -116,74 +103,27 @@ class Driver:
         in_doubt = self.payout.state in (State.CHECKING, State.PAYING)
         if in_doubt and self._means.back_off.is_hopeless(patience):
             return True
-        return self._rest() <= 0
-
-    def _rest(self) -> float:
-        """Seconds until the deadline of the present wait; endless where nothing is waited for.
-
-        It is the wall clock's, which survives a restart, but never later than this process would
-        put it: a wall clock that is set back does not make anybody wait longer.
-        """
-        wait = deadline(self.payout)
-        if wait is None:
-            return math.inf
-        waited = self._waited()
-        rest = min(wait[1] - self._means.wall_clock(), wait[1] - self.payout.since - waited)
-        if self.payout.state is State.CHECKING:
-            # Whether the gateway has the order takes a while to find out: each run has that long.
-            return max(rest, _LONG_ENOUGH - waited)
-        return rest
+        return self.timing.rest(self.payout) <= 0
 
     @property
     def _waits_to_send(self) -> bool:
         return self.payout.state in (State.NEW, State.VALIDATED)
 
-    def _waited(self) -> float:
-        """Seconds that this process has seen the payout in its present state."""
-        if self._waited_in is not self.payout.state:
-            self._waited_in, self._waited_since = self.payout.state, _clock()
-        return _clock() - self._waited_since
-
-    def pause(self) -> float:
-        """Seconds until the next command is due, or until the deadline if that is sooner."""
-        return max(0.0, min(self._due - _clock(), self._rest()))
-
-    async def nap(self, seconds: float) -> None:
-        """Wait; ``wake`` can end it early."""
-        if seconds <= 0:
-            return
-        loop = asyncio.get_running_loop()
-        nap = loop.create_future()
-        timer = loop.call_later(seconds, _end, nap)
-        self._naps.add(nap)
-        try:
-            await nap
-        finally:
-            timer.cancel()
-            self._naps.discard(nap)
-
-    def wake(self) -> None:
-        """End every nap that is taken over this payout."""
-        for nap in self._naps:
-            _end(nap)
-
     async def advance(self) -> Done | Waiting:
         """Perform the next command if it is due: at most one request."""
         async with self._turn:
-            if self._means.is_open and _clock() >= self._due:
+            if self._means.is_open and self.timing.is_due:
                 await self._perform(next_command(self.payout, self._means.wall_clock()))
         told = self.outcome
         self._means.redirects.show(told)
         if self.payout.state.is_terminal:
             return Done(told)
-        seconds = max(0.0, self._due - _clock())
+        seconds = self.timing.seconds
         return Waiting(told, seconds, self._means.wall_clock() + seconds)
 
     def hint(self) -> None:
         """Ask soon, since there may be news, but a second after the last question at least."""
-        self._is_hinted = True
-        self._hasten()
-        self.wake()
+        self.timing.hint(self.payout)
 
     async def ask(self) -> bool:
         """Ask for the status if that is what is due; False when there is nothing to ask.
@@ -194,7 +134,7 @@ class Driver:
             command = next_command(self.payout, self._means.wall_clock())
             if not self._means.is_open or not isinstance(command, Ask):
                 return False
-            if _clock() >= self._due:
+            if self.timing.is_due:
                 await self._perform(command)
         self._means.redirects.show(self.outcome)
         return not self.payout.state.is_terminal
@@ -227,8 +167,8 @@ class Driver:
             await self.refresh()
             changed = await self._record(lambda _: event)
         if changed:
-            self._due = _clock()
-            self.wake()
+            self.timing.due = clock()
+            self.timing.wake()
         return changed
 
     async def _perform(self, command: Command) -> None:
@@ -237,11 +177,12 @@ class Driver:
                 return
             case Ask(paynet_order_id=order):
                 if delay := self._means.back_off.delay(self._means.chance()):
-                    self._due = _clock() + delay
+                    self.timing.due = clock() + delay
                     return
-                asked_at, self._is_hinted = self._means.wall_clock(), False
+                asked_at = self._means.wall_clock()
+                self.timing.ask()
                 answer = await self._means.client.status(self.payout.client_orderid, order)
-                self._asked_at = _clock()
+                self.timing.asked()
                 self._means.back_off.learn(answer)
                 await self._learn(command, answer, asked_at)
             case Check() | Pay() | PayOut():
@@ -253,7 +194,7 @@ class Driver:
         """Send when the breaker lets it go, if it is still the thing to do then."""
         expected, breaker = self.payout, self._means.breaker
         if not await breaker.admit():
-            self._due = max(breaker.retry_at, _clock() + self._means.polling.shortest)
+            self.timing.due = max(breaker.retry_at, clock() + self._means.polling.shortest)
             return
         try:
             now = next_command(self.payout, self._means.wall_clock())
@@ -308,7 +249,7 @@ class Driver:
         """
         lost = ClaimLost(expected.client_orderid, expected.sequence + 1)
         async with self._writing:
-            at, began = self._means.wall_clock(), _clock()
+            at, began = self._means.wall_clock(), clock()
             is_wanted = self._means.is_open and self.users > 0
             if (
                 not is_wanted
@@ -320,7 +261,7 @@ class Driver:
             await self._append(started)
             claimed = self.payout
         age = self._means.wall_clock() - at
-        if not (0 <= age <= FRESH_FOR and _clock() - began <= FRESH_FOR and self._means.is_open):
+        if not (0 <= age <= FRESH_FOR and clock() - began <= FRESH_FOR and self._means.is_open):
             kept = CheckNotSent if isinstance(command, Check) else PayNotSent
             # This claim may be taken back and no other: the payout may have moved on meanwhile.
             await self._record(
@@ -359,33 +300,7 @@ class Driver:
 
         changed = await self._record(event_of)
         self._explanation = _reason(answer)
-        self._schedule(is_urgent=changed and not isinstance(answer, NotSent))
-
-    def _schedule(self, *, is_urgent: bool) -> None:
-        """Choose when the next command is due: a send right after news, a question after a gap."""
-        now, at = _clock(), self._means.wall_clock()
-        command = next_command(self.payout, at)
-        waited = max(0.0, at - self.payout.since)
-        if self.payout.state is State.CHECKING:
-            waited = self._waited()  # after a long time away it is still worth asking often
-        if isinstance(command, Ask):
-            gap = self._means.polling.gap(command.pace, waited, self._means.chance())
-            # A send between two questions does not push the second one out of the gap.
-            asked = now if self._asked_at is None else self._asked_at
-            self._due = max(asked + gap, now + self._means.polling.shortest / 3)
-            if self._is_hinted:  # while the question was under way, so its answer may be too old
-                self._hasten()
-        elif is_urgent:
-            self._due = now
-        else:
-            self._due = now + self._means.polling.gap(Pace.NORMAL, waited, self._means.chance())
-
-    def _hasten(self) -> None:
-        """Bring the next question forward; what is sent is not hastened."""
-        if isinstance(next_command(self.payout, self._means.wall_clock()), Ask):
-            now = _clock()
-            soonest = now if self._asked_at is None else max(now, self._asked_at + _AFTER_HINT)
-            self._due = min(self._due, soonest)
+        self.timing.schedule(self.payout, is_urgent=changed and not isinstance(answer, NotSent))
 
     async def _record(self, event_of: Callable[[Payout], Event | None]) -> bool:
         """Journal an event if it changes the payout; an owner that was faster is read first."""
@@ -410,16 +325,6 @@ class Driver:
             raise
         self.payout = becomes
         self._means.tell(becomes, event)
-
-
-def _clock() -> float:
-    """Seconds by the event loop's own clock, which a test replaces together with its timers."""
-    return asyncio.get_running_loop().time()
-
-
-def _end(nap: asyncio.Future[None]) -> None:
-    if not nap.done():
-        nap.set_result(None)
 
 
 def _reason(answer: SendAnswer | StatusAnswer) -> str | None:

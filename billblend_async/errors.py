@@ -119,10 +119,8 @@ class PayoutConflict(BillblendError):
     def __str__(self) -> str:
         """Name the payout and what differs."""
         if self.differs == ("pay",):
-            return (
-                f"payout {self.client_orderid}: it was handed in to be paid, so it cannot be only "
-                "checked now; withdraw it if that is what you want and pay was not sent yet."
-            )
+            wrong = "it was handed in to be paid, so it cannot be only checked now"
+            return f"payout {self.client_orderid}: {wrong}; withdraw it if pay was not sent yet."
         return (
             f"payout {self.client_orderid}: the journal already holds this client_orderid with "
             f"another {' and '.join(self.differs)}; nothing was sent. "
@@ -201,22 +199,17 @@ class DecisionRefused(BillblendError):
         """Name the payout, the decision and where it stands."""
         return (
             f"payout {self.client_orderid}: it cannot be {self.decision} while it is {self.state}; "
-            f"{_DECISIONS.get(self.decision, 'read where it stands')}."
+            f"{_FITTING.get(self.decision, 'see where it stands')}."
         )
 
 
-_DECISIONS = {
-    "approved": "that is for a payout that was run with pay=False and is not approved yet",
+_FITTING = {
+    "approved": "that is for payouts run with pay=False that are not approved yet",
     "closed": "that is for payouts in attention; one that is not paid yet can be withdrawn",
-    "released": (
-        "that is for payouts in attention whose doubt is at least a minute old, and never for an "
-        "order that is approved or reversed; close it instead"
-    ),
-    "withdrawn": (
-        "that is for payouts whose pay was never sent; one in attention can be closed instead"
-    ),
+    "released": "that is for payouts in attention, of an order that is neither approved nor "
+    "reversed and with a doubt that is a minute old",
+    "withdrawn": "that is for payouts whose pay was never sent; others in attention can be closed",
 }
-"""What each decision is for."""
 
 
 @attrs.define(eq=False)
@@ -233,10 +226,8 @@ class DeliverAgain(BillblendError):
 
     def __str__(self) -> str:
         """Name the payout and what the callback waits for."""
-        return (
-            f"payout {self.client_orderid}: the callback cannot be taken in yet, since "
-            f"{self.reason}; answer 503 and the gateway sends it again."
-        )
+        cause = f"the callback cannot be taken in yet, since {self.reason}"
+        return f"payout {self.client_orderid}: {cause}; answer 503, and the gateway sends it again."
 
 
 @attrs.define(eq=False)
@@ -251,10 +242,8 @@ class EventsMissed(BillblendError):
 
     def __str__(self) -> str:
         """Say what to do."""
-        return (
-            f"{self.waiting} notices waited for this listener, so it was let go; read where the "
-            "payouts stand with status(), and listen anew with events()."
-        )
+        cause = f"{self.waiting} notices waited for this listener, so it was let go"
+        return f"{cause}; read where the payouts stand with status(), then listen with events()."
 
 
 @attrs.define(eq=False)

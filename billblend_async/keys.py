@@ -142,7 +142,7 @@ class Credentials:
     former_merchant_controls: tuple[str, ...] = attrs.field(
         converter=_separate,
         validator=attrs.validators.deep_iterable(_check_text),
-        repr=lambda secrets: str(len(secrets)),
+        repr=False,
     )
 
     def __init__(

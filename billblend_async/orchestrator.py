@@ -5,7 +5,6 @@ any longer; ``run_many`` runs a batch. However often a payout is handed in, it i
 the journal decides who may send for it.
 """
 
-import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
@@ -98,7 +97,7 @@ class Orchestrator(Oversight):
         )
         super().__init__(means, Crew(means))
         self._deadlines = deadlines
-        self._mailbox = Mailbox(self._crew, lambda: asyncio.get_running_loop().time())
+        self._mailbox = Mailbox(self._crew)
 
     async def __aenter__(self) -> Self:
         """Open the journal."""
@@ -124,7 +123,7 @@ class Orchestrator(Oversight):
         self._means.breaker.close()
         self._mailbox.close()
         for driver in self._crew:
-            driver.wake()
+            driver.timing.wake()
         try:
             await self._means.redirects.close()
             await self._means.client.drain()
@@ -370,13 +369,13 @@ class Orchestrator(Oversight):
             return not self._means.is_open or driver.is_overdue
 
         def pause(_: RetryCallState) -> float:
-            return driver.pause()
+            return driver.timing.pause(driver.payout)
 
         polling = AsyncRetrying(
             retry=retry_if_result(_is_waiting),
             stop=gives_up,
             wait=pause,
-            sleep=driver.nap,
+            sleep=driver.timing.nap,
             retry_error_callback=_ignore,
         )
         await polling(driver.advance)

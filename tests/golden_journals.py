@@ -26,9 +26,11 @@ import attrs
 from payouts import DOUBT_PATHS, LINK, ONE_STEP_PATHS, ORDER, PATHS, START, finished, opened
 
 from billblend_async import __version__
+from billblend_async.answers import Status
 from billblend_async.events import (
     EVENTS,
     Approved,
+    CalledBack,
     Checked,
     CheckNotSent,
     CheckStarted,
@@ -120,6 +122,17 @@ def lives() -> Mapping[str, tuple[Event, ...]]:
         "alarm-accepted-late": (
             *PATHS[State.CLOSED],
             PayAccepted(at=START + 200, paynet_order_id=ORDER),
+        ),
+        "alarm-later-transaction": (
+            *_PAID,
+            finished(),
+            finished(at=START + 40, transaction_type="chargeback"),
+        ),
+        "called-back": (
+            *PATHS[State.AWAITING_RECEIVER],
+            CalledBack(at=START + 14, status=Status("Unknown")),
+            CalledBack(at=START + 15, status=Status("approved")),
+            finished(at=START + 16, transaction_type="payout"),
         ),
         "alarm-second-order": (*_PAID, Checked(at=START + 16, paynet_order_id="999")),
         "выплата-№1 / 支払い 😀": PATHS[State.VALIDATING],

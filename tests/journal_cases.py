@@ -32,6 +32,7 @@ from billblend_async.errors import (
 from billblend_async.events import (
     EVENTS,
     Approved,
+    CalledBack,
     CheckNotSent,
     CheckStarted,
     Event,
@@ -128,6 +129,10 @@ LIVES: dict[str, tuple[Opened, tuple[Event, ...]]] = {
             finished("declined"),
         ),
     ),
+    "called back": (
+        opened(),
+        (*_RECEIVER, CalledBack(at=START + 14, status=Status("approved")), finished()),
+    ),
     "contradicted": (
         opened(),
         (*_RECEIVER, finished("Approved "), finished("declined", START + 40)),
@@ -170,6 +175,7 @@ def any_event() -> st.SearchStrategy[Event]:
         "currency": st.sampled_from(["USD", "usd", "EUR", None]),
         "redirect_to": st.sampled_from([LINK, f"{LINK}/2"]),
         "order_stage": st.none() | words,
+        "transaction_type": st.sampled_from([None, "payout", "reversal"]),
         "error_code": st.none() | words,
         "error_message": st.none() | words,
         "who": words,
@@ -194,7 +200,10 @@ def any_event() -> st.SearchStrategy[Event]:
 def any_life() -> st.SearchStrategy[tuple[Opened, tuple[Event, ...]]]:
     """Draw a payout and what happens to it; often it begins on a usual way."""
     usual = st.sampled_from([events for _, events in LIVES.values()])
-    first = st.builds(opened, at=_moments(), flow=st.sampled_from(Flow), held=st.booleans())
+    ways = [(Flow.CHECK_PAY, False), (Flow.CHECK_PAY, True), (Flow.ONE_STEP, False)]
+    first = st.builds(
+        lambda at, way: opened(at=at, flow=way[0], held=way[1]), _moments(), st.sampled_from(ways)
+    )
     more = st.lists(any_event(), max_size=20).map(tuple)
     return st.tuples(first, st.builds(lambda one, two: one + two, usual, more))
 

@@ -111,6 +111,10 @@ DOUBT_PATHS: dict[Doubt, tuple[Event, ...]] = {
     Doubt.PAY_REFUSED: (*_PAYING, PayRefused(at=START + 20, error_code="102")),
     Doubt.APPROVED_BEFORE_PAY: (*_CHECKED, finished(at=START + 20)),
     Doubt.BAD_REDIRECT: (*_ACCEPTED, NeedsAttention(at=START + 20, doubt=Doubt.BAD_REDIRECT)),
+    Doubt.OTHER_TRANSACTION: (
+        *_ACCEPTED,
+        NeedsAttention(at=START + 20, doubt=Doubt.OTHER_TRANSACTION),
+    ),
     Doubt.RESTORED: (*_VALIDATED, Restored(at=START + 20)),
 }
 """Events that lead a payout into Attention for each doubt but the spent checks."""

@@ -44,6 +44,7 @@ from billblend_async.answers import (
 from billblend_async.commands import Ask, Check, Command, Pay, PayOut, next_command
 from billblend_async.events import (
     Approved,
+    CalledBack,
     CheckNotSent,
     CheckStarted,
     Closed,
@@ -152,9 +153,13 @@ _NEXT_WORDS: Final = {
 _UNPAID_WORDS: Final = ("made", "validated")
 _PAID_WORDS: Final = ("processing", "redirect", "bad-redirect")
 _LINKS: Final = {"redirect": "https://127.0.0.1/form", "bad-redirect": "http://elsewhere/form"}
-_LIES: Final = ("made", "validated", "processing", "redirect", "bad-redirect", "approved", "error")
+_LIES: Final = (
+    *("made", "validated", "processing", "redirect", "bad-redirect"),
+    *("approved", "error", "reversed"),
+)
 _SILENCE: Final = (NoAnswer("HTTP 503", 503), NoAnswer("error 102", readable=True))
 _ENDS: Final = frozenset({"approved", "declined", "error"})
+_STATUSES: Final = {**{word: Status(word) for word in _ENDS}, "reversed": Status.APPROVED}
 _UNCHECKED: Final = (State.NEW, State.CHECKING)
 _DOUBTFUL: Final = (State.NEW, State.CHECKING, State.PAYING, State.ATTENTION)
 
@@ -164,13 +169,14 @@ def report(order: str, word: str, *, amount: str = "10.42") -> StatusReport:
     stage = {"made": "payout_check_validating", "validated": "payout_check_validated"}
     return StatusReport(
         type="status-response",
-        status=Status(word) if word in _ENDS else Status.PROCESSING,
+        status=_STATUSES.get(word, Status.PROCESSING),
         order_stage=stage.get(word, f"payout_{word}"),
         paynet_order_id=order,
         merchant_order_id="po-1",
         amount=Decimal(amount),
         currency="USD",
         redirect_to=_LINKS.get(word),
+        transaction_type="reversal" if word == "reversed" else "payout",
     )
 
 
@@ -210,7 +216,7 @@ class World:
         """Give the moments right after the payout was accepted, held or not."""
         return [
             Moment(self.number(open_payout(first)), (Owner(),) * self.owners)
-            for held in (False, True)
+            for held in (False, True)[: 2 if self.flow is Flow.CHECK_PAY else 1]
             for first in [opened(at=NOW, flow=self.flow, held=held)]
         ]
 
@@ -224,6 +230,8 @@ class World:
             payout,
             sequence=0,
             alarms=(),
+            hints=(),
+            approved_by=None,
             opened_at=NOW,
             since=LONG_AGO if payout.state in _DOUBTFUL and payout.since <= LONG_AGO else NOW,
             not_seen=min(payout.not_seen, machine.NOT_SEEN_TIMES),
@@ -279,6 +287,7 @@ class World:
         for n, owner in enumerate(m.owners):
             yield from self._drive(m, n, owner)
         yield from self._person(m)
+        yield from self._call_back(m)
         if self.restores:
             yield from self._restore(m)
 
@@ -513,6 +522,16 @@ class World:
                 for word in _LIES if self.lies else _words(order):
                     told = self._report(name, word)
                     yield from self._learn(m, ask, told, fair=word == order.word, by=n)
+
+    def _call_back(self, m: Moment) -> Iterator[Step]:
+        """Deliver callbacks to any owner: true ones, or any at all where the gateway lies."""
+        for name, order in zip(ORDERS, m.orders, strict=False):
+            if name != self.payout(m).paynet_order_id or not (self.lies or order.word in _ENDS):
+                continue
+            for n, word in product(range(self.owners), _ENDS if self.lies else (order.word,)):
+                after = self._write(m, n, CalledBack(at=NOW, status=Status(word)))
+                if after is not None:
+                    yield Step(f"owner {n} is called back: {word}", after, is_fair=False)
 
     def _report(self, order: str, word: str, amount: str = "10.42") -> StatusReport:
         """Make each report once, so that it is known by its identity."""

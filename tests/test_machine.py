@@ -23,10 +23,12 @@ from payouts import (
     payout_in,
 )
 
+from billblend_async.answers import Status
 from billblend_async.diagram import diagram
 from billblend_async.events import (
     EVENTS,
     Approved,
+    CalledBack,
     Checked,
     CheckNotSent,
     CheckStarted,
@@ -87,6 +89,8 @@ COLUMNS: dict[str, Event] = {
     "RC": RedirectCleared(at=LATE),
     "FA": finished("approved", LATE),
     "FD": finished("declined", LATE),
+    "FR": finished("approved", LATE, transaction_type="reversal"),
+    "CB": CalledBack(at=LATE, status=Status("approved")),
     "NA": NeedsAttention(at=LATE, doubt=Doubt.PAY_UNCONFIRMED),
     "RE": Released(at=LATE, who="ann", why="never arrived"),
     "CL": Closed(at=LATE, who="ann", why="paid by hand"),
@@ -110,26 +114,26 @@ ROWS = {
 }
 # A name is the state that follows; . is nothing at all, = news without a move, ! an alarm only.
 CHECK_PAY_TABLE = """
-     CS  CN  CK  NS  RJ  TA  VA  AP  PS  PN  PA  PR  RR  RC  FA  FD  NA  RE  CL  WD  RS  OP
-new  chk .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   WDN =   .
-chk  .   new val =   REJ new .   .   .   .   .   .   .   .   att FIN .   .   .   WDN =   .
-val  .   .   .   .   .   .   vdd .   .   .   .   .   .   .   att FIN .   .   .   WDN =   .
-vdd  .   .   .   .   .   .   =   .   pay .   .   .   .   .   att FIN .   .   .   WDN att .
-pay  .   .   .   .   .   .   .   .   .   vdd fin att rcv .   FIN FIN att .   .   .   .   .
-fin  .   .   .   .   .   .   .   .   .   .   .   .   rcv .   FIN FIN .   .   .   .   .   .
-rcv  .   .   .   .   .   .   .   .   .   .   .   .   =   fin FIN FIN .   .   .   .   .   .
-att  .   .   .   .   .   .   .   .   .   .   fin .   rcv .   FIN FIN .   vdd CLO .   =   .
-FIN  .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   .   .   .   .   .
-REJ  .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   .   .   .   .   .   .
-WDN  .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   .   .   .   .   .   .
-CLO  .   .   .   .   .   .   .   .   .   .   !   .   .   .   !   .   .   .   .   .   .   .
+     CS  CN  CK  NS  RJ  TA  VA  AP  PS  PN  PA  PR  RR  RC  FA  FD  FR  CB  NA  RE  CL  WD  RS  OP
+new  chk .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   =   .   .   .   WDN =   .
+chk  .   new val =   REJ new .   .   .   .   .   .   .   .   att FIN .   =   .   .   .   WDN =   .
+val  .   .   .   .   .   .   vdd .   .   .   .   .   .   .   att FIN .   =   .   .   .   WDN =   .
+vdd  .   .   .   .   .   .   =   .   pay .   .   .   .   .   att FIN .   =   .   .   .   WDN att .
+pay  .   .   .   .   .   .   .   .   .   vdd fin att rcv .   FIN FIN .   =   att .   .   .   .   .
+fin  .   .   .   .   .   .   .   .   .   .   .   .   rcv .   FIN FIN .   =   .   .   .   .   .   .
+rcv  .   .   .   .   .   .   .   .   .   .   .   .   =   fin FIN FIN .   =   .   .   .   .   .   .
+att  .   .   .   .   .   .   .   .   .   .   fin .   rcv .   FIN FIN .   =   .   vdd CLO .   =   .
+FIN  .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   !   .   .   .   .   .   .   .
+REJ  .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   !   .   .   .   .   .   .   .
+WDN  .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   !   .   .   .   .   .   .   .
+CLO  .   .   .   .   .   .   .   .   .   .   !   .   .   .   !   .   !   .   .   .   .   .   .   .
 """
 ONE_STEP_TABLE = """
-     CS  CN  CK  NS  RJ  TA  VA  AP  PS  PN  PA  PR  RR  RC  FA  FD  NA  RE  CL  WD  RS  OP
-new  .   .   .   .   .   .   .   .   pay .   .   .   .   .   .   .   .   .   .   WDN =   .
-pay  .   .   .   .   REJ new .   .   .   new fin .   rcv .   FIN FIN att .   .   .   .   .
-fin  .   .   .   .   .   .   .   .   .   .   .   .   rcv .   FIN FIN .   .   .   .   .   .
-att  .   .   .   .   .   .   .   .   .   .   fin .   rcv .   FIN FIN .   new CLO .   =   .
+     CS  CN  CK  NS  RJ  TA  VA  AP  PS  PN  PA  PR  RR  RC  FA  FD  FR  CB  NA  RE  CL  WD  RS  OP
+new  .   .   .   .   .   .   .   .   pay .   .   .   .   .   .   .   .   =   .   .   .   WDN =   .
+pay  .   .   .   .   REJ new .   .   .   new fin .   rcv .   FIN FIN .   =   att .   .   .   .   .
+fin  .   .   .   .   .   .   .   .   .   .   .   .   rcv .   FIN FIN .   =   .   .   .   .   .   .
+att  .   .   .   .   .   .   .   .   .   .   fin .   rcv .   FIN FIN .   =   .   new CLO .   =   .
 """
 
 
@@ -493,7 +497,8 @@ def walk(seed: int, steps: int = 60) -> Iterator[tuple[Payout, Event, Payout]]:
     """Walk from a new payout through any events."""
     chance = random.Random(seed)
     flow = chance.choice(list(Flow))
-    payout = open_payout(opened(flow=flow, held=chance.random() < 0.2))
+    held = flow is Flow.CHECK_PAY and chance.random() < 0.2
+    payout = open_payout(opened(flow=flow, held=held))
     at = START
     for _ in range(steps):
         at += chance.choice([0.0, 1.0, 5.0, 40.0, 1000.0])

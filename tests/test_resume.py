@@ -118,7 +118,7 @@ async def test_decision_about_what_another_owner_has_parked() -> None:
         await asyncio.sleep(8)
         stale = ours.payouts._crew.get("po-1")
         assert stale is not None
-        stale._due = 1e9  # ours is asleep; theirs goes on
+        stale.timing.due = 1e9  # ours is asleep; theirs goes on
         assert (await theirs.payouts.run(request())).doubt is Doubt.PAY_UNCONFIRMED
         await asyncio.sleep(61)
         assert (await ours.payouts.close("po-1", **WHY)).state is State.CLOSED

@@ -1,0 +1,156 @@
+"""When the next command of one payout is due, and the naps until then."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Final
+
+from .commands import Ask, Pace, next_command
+from .machine import NOT_SEEN_FOR
+from .models import State
+from .payout import Payout, deadline
+from .polling import Polling
+
+__all__ = ["Timing", "clock"]
+
+_AFTER_HINT: Final = 1.0
+"""Seconds between two questions at least, whatever hints come in."""
+_LONG_ENOUGH: Final = 2 * NOT_SEEN_FOR
+
+
+class Timing:
+    """The timetable of one payout, by the event loop's clock.
+
+    Attributes:
+        due: When the next command is due.
+    """
+
+    __slots__ = (
+        "_asked_at",
+        "_chance",
+        "_is_hinted",
+        "_naps",
+        "_polling",
+        "_waited_in",
+        "_waited_since",
+        "_wall_clock",
+        "due",
+    )
+
+    def __init__(
+        self, polling: Polling, wall_clock: Callable[[], float], chance: Callable[[], float]
+    ) -> None:
+        self.due = 0.0
+        self._polling = polling
+        self._wall_clock = wall_clock
+        self._chance = chance
+        self._asked_at: float | None = None
+        self._is_hinted = False
+        self._naps: set[asyncio.Future[None]] = set()
+        self._waited_in: State | None = None
+        self._waited_since = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the next command is due now."""
+        return clock() >= self.due
+
+    @property
+    def seconds(self) -> float:
+        """Seconds until the next command is due."""
+        return max(0.0, self.due - clock())
+
+    def ask(self) -> None:
+        """Take note that a question leaves."""
+        self._is_hinted = False
+
+    def asked(self) -> None:
+        """Take note that a question has come to its end."""
+        self._asked_at = clock()
+
+    def rest(self, payout: Payout) -> float:
+        """Seconds until the deadline of the present wait; endless where nothing is waited for.
+
+        It is the wall clock's, which survives a restart, but never later than this process would
+        put it: a wall clock that is set back does not make anybody wait longer.
+        """
+        wait = deadline(payout)
+        if wait is None:
+            return math.inf
+        waited = self._waited(payout)
+        rest = min(wait[1] - self._wall_clock(), wait[1] - payout.since - waited)
+        if payout.state is State.CHECKING:
+            # Whether the gateway has the order takes a while to find out: each run has that long.
+            return max(rest, _LONG_ENOUGH - waited)
+        return rest
+
+    def pause(self, payout: Payout) -> float:
+        """Seconds until the next command is due, or until the deadline if that is sooner."""
+        return max(0.0, min(self.due - clock(), self.rest(payout)))
+
+    def schedule(self, payout: Payout, *, is_urgent: bool) -> None:
+        """Choose when the next command is due: a send right after news, a question after a gap."""
+        now, at = clock(), self._wall_clock()
+        command = next_command(payout, at)
+        waited = max(0.0, at - payout.since)
+        if payout.state is State.CHECKING:
+            waited = self._waited(payout)  # after a long time away it is still worth asking often
+        if isinstance(command, Ask):
+            gap = self._polling.gap(command.pace, waited, self._chance())
+            # A send between two questions does not push the second one out of the gap.
+            asked = now if self._asked_at is None else self._asked_at
+            self.due = max(asked + gap, now + self._polling.shortest / 3)
+            if self._is_hinted:  # while the question was under way, so its answer may be too old
+                self._hasten(payout)
+        elif is_urgent:
+            self.due = now
+        else:
+            self.due = now + self._polling.gap(Pace.NORMAL, waited, self._chance())
+
+    def hint(self, payout: Payout) -> None:
+        """Bring the next question forward, but a second after the last one at least."""
+        self._is_hinted = True
+        self._hasten(payout)
+        self.wake()
+
+    async def nap(self, seconds: float) -> None:
+        """Wait; ``wake`` can end it early."""
+        if seconds <= 0:
+            return
+        loop = asyncio.get_running_loop()
+        nap = loop.create_future()
+        timer = loop.call_later(seconds, _end, nap)
+        self._naps.add(nap)
+        try:
+            await nap
+        finally:
+            timer.cancel()
+            self._naps.discard(nap)
+
+    def wake(self) -> None:
+        """End every nap that is taken over this payout."""
+        for nap in self._naps:
+            _end(nap)
+
+    def _hasten(self, payout: Payout) -> None:
+        """Bring a question forward; what is sent is not hastened."""
+        if isinstance(next_command(payout, self._wall_clock()), Ask):
+            now = clock()
+            soonest = now if self._asked_at is None else max(now, self._asked_at + _AFTER_HINT)
+            self.due = min(self.due, soonest)
+
+    def _waited(self, payout: Payout) -> float:
+        """Seconds that this process has seen the payout in its present state."""
+        if self._waited_in is not payout.state:
+            self._waited_in, self._waited_since = payout.state, clock()
+        return clock() - self._waited_since
+
+
+def clock() -> float:
+    """Seconds by the event loop's own clock, which a test replaces together with its timers."""
+    return asyncio.get_running_loop().time()
+
+
+def _end(nap: asyncio.Future[None]) -> None:
+    if not nap.done():
+        nap.set_result(None)
