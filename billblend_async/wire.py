@@ -1,8 +1,8 @@
 """The gateway's wire format: the only place that knows its paths and field names.
 
 Requests are form-encoded and answers are ``key=value`` pairs joined by ``LF &`` under the type
-text/html, or a flat JSON object (documents 2.1, 3.16, 3.22 and 3.24). Both directions are here:
-the client builds requests and reads answers, the sandbox reads requests and builds answers.
+text/html, or a flat JSON object (documents 2.1, 3.16, 3.22 and 3.24). This is the client's side:
+it builds requests and reads answers; what the gateway itself reads and builds is in the sandbox.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from .answers import (
     StatusReport,
     Unknown,
 )
-from .errors import InvalidInput, Problem, UnreadableAnswer
+from .errors import UnreadableAnswer
 from .models import Endpoint
 from .parameters import mask_digits
 from .request import PayoutRequest
@@ -37,18 +37,15 @@ __all__ = [
     "Body",
     "Form",
     "RequestKind",
-    "build_answer",
     "build_form",
     "build_pay",
     "build_payout",
     "build_status",
-    "read_form",
-    "read_payout",
+    "read_pairs",
     "read_query",
     "read_reply",
     "read_send_answer",
     "read_status_answer",
-    "read_url_path",
     "status_control_parts",
     "url_path",
 ]
@@ -178,11 +175,17 @@ def read_reply(body: bytes) -> dict[str, str]:
         raise UnreadableAnswer("empty")
     if stripped.startswith(b"<"):
         raise UnreadableAnswer("an HTML page")
-    return _read_json(stripped) if stripped.startswith(b"{") else _read_pairs(stripped)
+    return _read_json(stripped) if stripped.startswith(b"{") else read_pairs(stripped)
 
 
-def _read_pairs(body: bytes) -> dict[str, str]:
-    return read_query(body.translate(None, b"\r\n"))
+def read_pairs(body: bytes) -> dict[str, str]:
+    """Read form data in which no name is there twice; line feeds around values are dropped.
+
+    Raises:
+        UnreadableAnswer: It is cut, badly encoded, no form data, or says a key twice.
+    """
+    return read_query(body.translate(None, b"
+"))
 
 
 def read_query(query: bytes) -> dict[str, str]:
@@ -349,60 +352,3 @@ def _error_text(fields: Mapping[str, str]) -> str | None:
     if not code and not text:
         return None
     return f"error {code or '?'}: {text or 'no message'}"
-
-
-# The gateway's side, as the sandbox plays it
-
-
-def read_url_path(path: str) -> tuple[int, RequestKind, Endpoint] | None:
-    """Read version, command and endpoint from the path after the base URL; None if it has none."""
-    match = _PATH.fullmatch(path)
-    if match is None or match["kind"] not in _KINDS:
-        return None
-    number = int(match["number"])
-    if number >= 2**63:
-        return None
-    endpoint = (
-        Endpoint(endpoint_group_id=number) if match["group"] else Endpoint(endpoint_id=number)
-    )
-    return int(match["version"]), RequestKind(match["kind"]), endpoint
-
-
-_KINDS: Final = frozenset(kind.value for kind in RequestKind)
-_PATH: Final = re.compile(
-    r"/api/v(?P<version>[24])/(?P<kind>[a-z-]+)/(?P<group>group/)?(?P<number>[1-9][0-9]{0,18})"
-)
-
-
-def read_form(body: bytes) -> dict[str, str]:
-    """Read a request's body; white space around values is dropped, as the gateway does.
-
-    Raises:
-        InvalidInput: It is no form data, or a name is there twice.
-    """
-    try:
-        fields = _read_pairs(body) if body else {}
-    except UnreadableAnswer as error:
-        reason = error.reason
-    else:
-        return {name: value.strip() for name, value in fields.items()}
-    raise InvalidInput((Problem("body", f"must be form data: {reason}"),))
-
-
-def read_payout(fields: Mapping[str, str]) -> PayoutRequest:
-    """Read the parameters of payout-check and payout as the gateway does.
-
-    Raises:
-        InvalidInput: A parameter is missing, wrong or unknown.
-    """
-    return PayoutRequest.from_text(fields)
-
-
-def build_answer(fields: Mapping[str, str | None], *, as_json: bool = False) -> bytes:
-    """Build an answer as the gateway does: pairs joined by LF and &, no LF after the last value."""
-    given = {name: value for name, value in fields.items() if value is not None}
-    if as_json:
-        return json.dumps(given).encode()
-    return "\n&".join(
-        f"{name}={quote(value, safe='').replace('%20', '+')}" for name, value in given.items()
-    ).encode()

@@ -29,8 +29,9 @@ from billblend_async.models import Endpoint
 from billblend_async.sandbox.app import LONGEST_BODY, Merchant, build_app
 from billblend_async.sandbox.gateway import Gateway, LedgerEntry, RequestSeen
 from billblend_async.sandbox.server import Sandbox
+from billblend_async.sandbox.wire import build_answer
 from billblend_async.signing import control
-from billblend_async.wire import FORM, RequestKind, build_answer, read_reply
+from billblend_async.wire import FORM, RequestKind, read_reply
 
 AT = 1_700_000_000.0
 ENDPOINT = Endpoint(endpoint_id=39915)

@@ -24,20 +24,17 @@ from billblend_async.errors import InvalidInput, UnreadableAnswer
 from billblend_async.models import Endpoint
 from billblend_async.parameters import mask_digits
 from billblend_async.request import PayoutRequest
+from billblend_async.sandbox.wire import build_answer, read_form, read_payout, read_url_path
 from billblend_async.wire import (
     FORM,
     RequestKind,
-    build_answer,
     build_form,
     build_pay,
     build_payout,
     build_status,
-    read_form,
-    read_payout,
     read_reply,
     read_send_answer,
     read_status_answer,
-    read_url_path,
     status_control_parts,
     url_path,
 )

@@ -24,15 +24,9 @@ from ..signing import (
     read_authorization,
     verify_authorization,
 )
-from ..wire import (
-    FORM,
-    RequestKind,
-    build_answer,
-    read_form,
-    read_url_path,
-    status_control_parts,
-)
+from ..wire import FORM, RequestKind, status_control_parts
 from .gateway import Gateway
+from .wire import build_answer, read_form, read_url_path
 
 __all__ = ["LONGEST_BODY", "PREFIX", "Merchant", "build_app"]
 

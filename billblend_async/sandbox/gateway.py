@@ -24,7 +24,8 @@ from ..answers import Status
 from ..errors import InvalidInput, Problem
 from ..models import Endpoint
 from ..parameters import amount_text
-from ..wire import RequestKind, read_payout
+from ..wire import RequestKind
+from .wire import read_payout
 
 __all__ = ["Gateway", "LedgerEntry", "Order", "RequestSeen", "Standing"]
 
