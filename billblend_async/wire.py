@@ -184,8 +184,7 @@ def read_pairs(body: bytes) -> dict[str, str]:
     Raises:
         UnreadableAnswer: It is cut, badly encoded, no form data, or says a key twice.
     """
-    return read_query(body.translate(None, b"
-"))
+    return read_query(body.translate(None, b"\r\n"))
 
 
 def read_query(query: bytes) -> dict[str, str]:

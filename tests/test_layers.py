@@ -73,7 +73,10 @@ PURE = (
     | MACHINE
     | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
 )
-PURE_SANDBOX = {"sandbox.gateway", "sandbox.wire"}  # the model of the gateway, without its server
+PURE_SANDBOX = {  # the model of the gateway, without its server
+    f"sandbox.{name}"
+    for name in ("books", "gateway", "notices", "orders", "replies", "scenarios", "wire")
+}
 IMPURE = {"time", "random", "secrets", "uuid", "asyncio", "logging", "threading", "socket", "httpx"}
 HOMES = {
     "httpx": {"transport"},

@@ -1,22 +1,21 @@
-"""The gateway as the sandbox plays it: orders, their stages and a ledger of the money that left.
+"""The gateway as the sandbox plays it: its commands, and a ledger of the money that left.
 
-Pure: every instant is an argument, and what an order's status is follows from the instants at which
-it was made and paid; nothing runs in the background. What it answers is what documents 1.10, 3.16,
-3.22, 3.24 and 3.39 say; where they are silent, it takes the reading that shows a mistake best:
+Pure: every instant is an argument, and where an order stands follows from the instants of what
+happened to it; nothing runs in the background. What it answers is what documents 1.10, 3.16, 3.22,
+3.24 and 3.39 say; where they are silent, it takes the reading that shows a mistake best:
 
 - It is **not idempotent**, on purpose. A second payout-check with the same client_orderid makes a
   second order, and a second payout-pay pays again, with another entry in the ledger. The real
   gateway promises neither, so a client that repeats itself must be seen here.
-- The documented test accounts decide how a payout ends, not how its check ends: all of them
-  validate, and fail or succeed only after they were paid.
+- The account that a payout goes to decides how it goes (``scenarios.py``).
 - An order belongs to the login that made it; to any other login it does not exist.
 """
 
+import heapq
+import math
 from collections import Counter
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
 
 import attrs
 
@@ -25,9 +24,13 @@ from ..errors import InvalidInput, Problem
 from ..models import Endpoint
 from ..parameters import amount_text
 from ..wire import RequestKind
+from .books import LedgerEntry, Notice, RequestSeen
+from .orders import Order, Reversal, TransactionType
+from .replies import acknowledgement, refusal, report
+from .scenarios import ORDINARY, SCENARIOS, VALIDATED, Scenario, Standing
 from .wire import read_payout
 
-__all__ = ["Gateway", "LedgerEntry", "Order", "RequestSeen", "Standing"]
+__all__ = ["Gateway", "LedgerEntry", "RequestSeen"]
 
 _Fields = Mapping[str, str]
 
@@ -40,100 +43,12 @@ _INTERNAL_ERROR: Final = "102"
 _SESSION_STATUS_ERROR: Final = "106"
 
 
-@attrs.frozen
-class Standing:
-    """Where an order stands, in the gateway's words.
-
-    Attributes:
-        status: The status of document 5.9.
-        order_stage: The finer word for it.
-        error_code: Why it was not approved, as a code.
-        error_message: Why it was not approved.
-    """
-
-    status: Status
-    order_stage: str
-    error_code: str | None = None
-    error_message: str | None = None
+def _beside_ours(scenarios: Mapping[str, Scenario]) -> Mapping[str, Scenario]:
+    return {**SCENARIOS, **scenarios}
 
 
-_VALIDATING: Final = Standing(Status.PROCESSING, "payout_check_validating")
-_VALIDATED: Final = Standing(Status.PROCESSING, "payout_check_validated")
-_PROCESSING: Final = Standing(Status.PROCESSING, "payout_processing")
-_APPROVED: Final = Standing(Status.APPROVED, "payout_approved")
-# The documented error codes end long before these: the processor's own are not published.
-_DECLINED: Final = Standing(Status.DECLINED, "payout_declined", "20001", "Declined by the bank")
-_FAILED: Final = Standing(Status.ERROR, "payout_error", "20002", "PROCESSOR_INTERNAL_ERROR")
-_ENDINGS: Final = {"1234567890": _APPROVED, "0987654321": _DECLINED, "1987654321": _FAILED}
-"""How a payout to each test account ends (document 3.24); to anywhere else it is approved."""
-
-
-@attrs.frozen(kw_only=True)
-class Order:
-    """One order; of the receiver it keeps nothing but how the payout ends and a card's last four.
-
-    Attributes:
-        paynet_order_id: The gateway's id.
-        login: The merchant whose order it is.
-        client_orderid: The merchant's id, which need not be unique.
-        amount: Amount in major units.
-        currency: Currency code.
-        ending: Where it will stand at last, once it is paid.
-        made_at: The instant of payout-check or payout, in seconds since the epoch.
-        paid_at: The instant of the first payout-pay, or of payout; None before.
-        last_four_digits: Of the card, if one was given.
-        merchant_data: What the merchant wants to hear again.
-    """
-
-    paynet_order_id: str
-    login: str
-    client_orderid: str
-    amount: Decimal
-    currency: str
-    ending: Standing
-    made_at: float
-    paid_at: float | None = None
-    last_four_digits: str | None = attrs.field(default=None, repr=False)
-    merchant_data: str | None = attrs.field(default=None, repr=False)
-
-
-@attrs.frozen
-class LedgerEntry:
-    """Money that left, once.
-
-    Attributes:
-        paynet_order_id: The order that was paid.
-        client_orderid: The merchant's id of it.
-        amount: Amount in major units.
-        currency: Currency code.
-        at: The instant of the request, in seconds since the epoch.
-        kind: The command that paid: payout-pay, or payout in one step.
-    """
-
-    paynet_order_id: str
-    client_orderid: str
-    amount: Decimal
-    currency: str
-    at: float
-    kind: RequestKind
-
-
-@attrs.frozen
-class RequestSeen:
-    """A request that took effect, or a question that was well put.
-
-    Attributes:
-        kind: The command.
-        client_orderid: The merchant's id.
-        paynet_order_id: The order that was made, paid or found; None for a question that found
-            none, or several.
-        at: Its instant, in seconds since the epoch.
-    """
-
-    kind: RequestKind
-    client_orderid: str
-    paynet_order_id: str | None
-    at: float
+def _do_nothing() -> None:
+    pass
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -144,6 +59,11 @@ class Gateway:
         validation: Seconds from payout-check until the bank has validated.
         processing: Seconds from payout-pay or payout until the final status.
         first_order_id: The id of the first order; the others count on from it.
+        scenarios: How payouts to accounts of your own go, beside or instead of ``SCENARIOS``.
+        site: Scheme and host of the links for receivers.
+        make_token: Makes what a receiver's link ends in. By default they are counted, which is
+            enough for a model; a server wants ones that nobody can guess.
+        on_notice: Called whenever a callback has been planned.
 
     Attributes:
         ledger: The money that left, in order: the truth that every client is measured by.
@@ -154,10 +74,20 @@ class Gateway:
     validation: float = attrs.field(default=2.0, validator=attrs.validators.ge(0))
     processing: float = attrs.field(default=2.0, validator=attrs.validators.ge(0))
     first_order_id: int = attrs.field(default=6982864, validator=attrs.validators.ge(1))
+    scenarios: Mapping[str, Scenario] = attrs.field(
+        factory=dict, converter=_beside_ours, repr=False
+    )
+    site: str = "http://127.0.0.1"
+    make_token: Callable[[], str] | None = attrs.field(default=None, repr=False)
+    on_notice: Callable[[], None] = attrs.field(default=_do_nothing, repr=False)
     ledger: list[LedgerEntry] = attrs.field(factory=list, init=False)
     requests: list[RequestSeen] = attrs.field(factory=list, init=False)
     orders: dict[str, Order] = attrs.field(factory=dict, init=False, repr=False)
     _ids: dict[tuple[str, str], list[str]] = attrs.field(factory=dict, init=False, repr=False)
+    _serials: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
+    _tokens: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
+    _notices: list[Notice] = attrs.field(factory=list, init=False, repr=False)
+    _planned: int = attrs.field(default=0, init=False, repr=False)
     _serial: int = attrs.field(default=_FIRST_SERIAL, init=False, repr=False)
 
     def handle(
@@ -186,23 +116,73 @@ class Gateway:
                 case RequestKind.STATUS:
                     reply = self._tell(login, fields, at)
         except InvalidInput as error:
-            reply = _refusal("validation-error", _MALFORMED_REQUEST, str(error), fields)
+            reply = refusal("validation-error", _MALFORMED_REQUEST, str(error), fields)
         serial = f"00000000-0000-0000-0000-{self._serial:012x}"
         self._serial += 1
+        self._serials[serial] = reply.get("paynet-order-id", "")
         reply = {"type": reply.pop("type"), "serial-number": serial, **reply}
         if kind is not RequestKind.STATUS:
             reply["end-point-id"] = endpoint.path.removeprefix("group/")
         return reply
 
+    def order_of(self, token: str) -> Order | None:
+        """Find the order that a receiver's link belongs to; None if it was used or never given."""
+        found = self._tokens.get(token)
+        return None if found is None else self.orders[found]
+
+    def submit(self, token: str, at: float, *, is_confirmed: bool) -> Order | None:
+        """Take the receiver's form; None if the link was used or never given."""
+        found = self._tokens.pop(token, None)
+        if found is None:
+            return None
+        order = attrs.evolve(self.orders[found], submitted_at=at, is_confirmed=is_confirmed)
+        self.orders[found] = order
+        first = RequestKind.PAYOUT if math.isinf(order.validated_at) else RequestKind.PAY
+        for number, _ in enumerate(order.pays):
+            self._spend(RequestKind.PAY if number else first, order, at)
+        self._plan(order, order.ends_at, "payout")
+        return order
+
+    def reverse(
+        self,
+        paynet_order_id: str,
+        at: float,
+        kind: Literal["reversal", "chargeback"] = "reversal",
+    ) -> Order:
+        """Let the money of an approved payout come back; the status says so, and a callback.
+
+        The ledger does not change: it says what left.
+
+        Raises:
+            InvalidInput: No such payout is approved at that instant.
+        """
+        order = self.orders.get(paynet_order_id)
+        if order is None or order.standing(at).status != Status.APPROVED:
+            raise InvalidInput((Problem("paynet_order_id", "must name an approved payout"),))
+        order = attrs.evolve(order, reversals=(*order.reversals, Reversal(kind, at)))
+        self.orders[paynet_order_id] = order
+        self._plan(order, at, kind)
+        return order
+
+    def next_notice(self) -> float | None:
+        """Tell at which instant the next callback becomes due; None if none is planned."""
+        return self._notices[0].at if self._notices else None
+
+    def take_notices(self, at: float) -> list[Notice]:
+        """Take the callbacks that are due at an instant, in order; each is taken once."""
+        due = []
+        while self._notices and self._notices[0].at <= at:
+            due.append(heapq.heappop(self._notices))
+        return due
+
     def paid(self, client_orderid: str) -> int:
         """Count how often money has left for a client_orderid; more than once is a disaster."""
         return sum(entry.client_orderid == client_orderid for entry in self.ledger)
 
-    def standing(self, order: Order, at: float) -> Standing:
+    @staticmethod
+    def standing(order: Order, at: float) -> Standing:
         """Tell where an order stands at an instant."""
-        if order.paid_at is None:
-            return _VALIDATING if at < order.made_at + self.validation else _VALIDATED
-        return _PROCESSING if at < order.paid_at + self.processing else order.ending
+        return order.standing(at)
 
     def snapshot(self, at: float) -> dict[str, dict[str, object]]:
         """Sum up each client_orderid as plain JSON values, with no account data.
@@ -224,7 +204,7 @@ class Gateway:
                 "paid": paid[name],
                 "amount": amount_text(orders[-1].amount, orders[-1].currency),
                 "currency": orders[-1].currency,
-                "status": str(self.standing(orders[-1], at).status),
+                "status": str(orders[-1].standing(at).status),
             }
             for name, orders in told.items()
         }
@@ -232,73 +212,107 @@ class Gateway:
     def _make(self, kind: RequestKind, login: str, fields: _Fields, at: float) -> dict[str, str]:
         """Make an order, also for a client_orderid that has one; a one-step payout is paid too."""
         request = read_payout(fields)
+        scenario = self.scenarios.get(request.account_number or "", ORDINARY)
+        is_checked = kind is RequestKind.CHECK
         order = Order(
             paynet_order_id=str(self.first_order_id + len(self.orders)),
             login=login,
             client_orderid=request.client_orderid,
             amount=request.amount,
             currency=request.currency,
-            ending=_ENDINGS.get(request.account_number or "", _APPROVED),
+            scenario=scenario,
+            processing=self.processing,
             made_at=at,
+            validated_at=at + self.validation * scenario.validation if is_checked else math.inf,
+            server_callback_url=request.server_callback_url,
+            redirect_url=request.redirect_url,
+            redirect_success_url=request.redirect_success_url,
+            redirect_fail_url=request.redirect_fail_url,
             last_four_digits=request.receiver_hint if request.credit_card_number else None,
             merchant_data=request.merchant_data,
         )
         self.orders[order.paynet_order_id] = order
         self._ids.setdefault((login, order.client_orderid), []).append(order.paynet_order_id)
         self._see(kind, order.client_orderid, order, at)
-        if kind is RequestKind.PAYOUT:
-            self._spend(kind, order, at)
-        return _acknowledgement(order)
+        if is_checked:
+            self._plan(order, order.ends_at, "payout")
+        else:
+            self._take_pay(kind, order, at)
+        return acknowledgement(order)
 
     def _pay(self, login: str, fields: _Fields, at: float) -> dict[str, str]:
         """Pay an order that the bank has validated, also one that was paid before."""
         _demand(fields, login, "client_orderid", "orderid")
-        found = self._find(login, fields)
+        found = self._find(login, fields["client_orderid"], fields["orderid"])
         if not found:
-            return _refusal("error", _ORDER_NOT_FOUND, "Order not found", fields)
+            return refusal("error", _ORDER_NOT_FOUND, "Order not found", fields)
         order = found[0]
-        if self.standing(order, at) is _VALIDATING:
-            reply = _refusal("error", _SESSION_STATUS_ERROR, "The order is not validated", fields)
+        if not order.pays and order.standing(at) is not VALIDATED:
+            reply = refusal("error", _SESSION_STATUS_ERROR, "The order is not validated", fields)
             return {**reply, "paynet-order-id": order.paynet_order_id}
         self._see(RequestKind.PAY, order.client_orderid, order, at)
-        self._spend(RequestKind.PAY, order, at)
-        return _acknowledgement(order)
+        self._take_pay(RequestKind.PAY, order, at)
+        return acknowledgement(order)
 
     def _tell(self, login: str, fields: _Fields, at: float) -> dict[str, str]:
-        """Tell the status of an order, by client_orderid alone only while that is unique."""
+        """Tell the status of an order, by client_orderid alone only while that is unique.
+
+        A by-request-sn must be the serial number of a request about that order, else there is no
+        such order; what is told is always where the order stands now.
+        """
         _demand(fields, login, "client_orderid")
-        found = self._find(login, fields)
+        pinned = fields.get("by-request-sn")
+        found = self._find(login, fields["client_orderid"], fields.get("orderid"))
+        if pinned:
+            found = [each for each in found if self._serials.get(pinned) == each.paynet_order_id]
         order = found[0] if len(found) == 1 else None
         self._see(RequestKind.STATUS, fields["client_orderid"], order, at)
         if order is not None:
-            reply = _report(order, self.standing(order, at))
-            if order.paid_at is not None and reply["status"] != Status.PROCESSING:
-                reply["paynet-processing-date"] = _date(order.paid_at + self.processing)
+            reply = report(order, at, site=self.site)
         elif found:
-            reply = _refusal("error", _INTERNAL_ERROR, "client_orderid is not unique", fields)
+            reply = refusal("error", _INTERNAL_ERROR, "client_orderid is not unique", fields)
         else:
-            reply = _refusal("error", _ORDER_NOT_FOUND, "Order not found", fields)
-        if pinned := fields.get("by-request-sn"):
+            reply = refusal("error", _ORDER_NOT_FOUND, "Order not found", fields)
+        if pinned:
             reply["by-request-sn"] = pinned
         return reply
 
-    def _find(self, login: str, fields: _Fields) -> list[Order]:
+    def _find(self, login: str, client_orderid: str, wanted: str | None) -> list[Order]:
         """Find the orders of a client_orderid, or the one of them that orderid names."""
-        wanted = fields.get("orderid")
-        ids = self._ids.get((login, fields["client_orderid"]), [])
+        ids = self._ids.get((login, client_orderid), [])
         return [self.orders[each] for each in ids if not wanted or each == wanted]
 
     def _see(self, kind: RequestKind, client_orderid: str, order: Order | None, at: float) -> None:
         found = order.paynet_order_id if order else None
         self.requests.append(RequestSeen(kind, client_orderid, found, at))
 
+    def _take_pay(self, kind: RequestKind, order: Order, at: float) -> None:
+        """Begin to pay: the first time also plan the end, or ask the receiver."""
+        is_first = not order.pays
+        order = attrs.evolve(order, pays=(*order.pays, at))
+        if is_first and order.awaits_receiver:
+            token = self.make_token() if self.make_token else f"form-{order.paynet_order_id}"
+            order = attrs.evolve(order, token=token)
+            self._tokens[token] = order.paynet_order_id
+        self.orders[order.paynet_order_id] = order
+        if not order.awaits_receiver:
+            self._spend(kind, order, at)
+        if is_first:
+            self._plan(order, order.ends_at, "payout")
+
     def _spend(self, kind: RequestKind, order: Order, at: float) -> None:
         """Let the money leave, unless this payout is one that ends without it."""
-        if order.paid_at is None:
-            self.orders[order.paynet_order_id] = attrs.evolve(order, paid_at=at)
-        if order.ending is _APPROVED:
+        if order.moves_money:
             ids = order.paynet_order_id, order.client_orderid
-            self.ledger.append(LedgerEntry(*ids, order.amount, order.currency, at, kind))
+            self.ledger.append(LedgerEntry(*ids, order.paid_amount, order.currency, at, kind))
+
+    def _plan(self, order: Order, at: float | None, transaction: TransactionType) -> None:
+        """Plan a callback, if there is an instant for it and somebody who wants it."""
+        if at is None or math.isinf(at) or order.server_callback_url is None:
+            return
+        self._planned += 1
+        heapq.heappush(self._notices, Notice(at, self._planned, order.paynet_order_id, transaction))
+        self.on_notice()
 
 
 def _demand(fields: _Fields, login: str, *names: str) -> None:
@@ -308,43 +322,3 @@ def _demand(fields: _Fields, login: str, *names: str) -> None:
         problems.append(Problem("login", "must be the login that signs the request"))
     if problems:
         raise InvalidInput(tuple(problems))
-
-
-def _acknowledgement(order: Order) -> dict[str, str]:
-    return {
-        "type": "async-response",
-        "merchant-order-id": order.client_orderid,
-        "paynet-order-id": order.paynet_order_id,
-    }
-
-
-def _refusal(kind: str, code: str, message: str, fields: _Fields) -> dict[str, str]:
-    named = fields.get("client_orderid")
-    echo = {"merchant-order-id": named} if named else {}
-    return {"type": kind, **echo, "error-message": message, "error-code": code}
-
-
-def _report(order: Order, standing: Standing) -> dict[str, str]:
-    """Write the status response: the fields of documents 3.16 and 3.22 that a payout has."""
-    amount = amount_text(order.amount, order.currency)
-    reply = {
-        "type": "status-response",
-        "status": str(standing.status),
-        "order-stage": standing.order_stage,
-        "merchant-order-id": order.client_orderid,
-        "paynet-order-id": order.paynet_order_id,
-        "transaction-type": "payout",
-        "amount": amount,
-        "initial-amount": amount,
-        "currency": order.currency,
-        "processor-tx-id": f"PNTEST-{order.paynet_order_id}",
-        "last-four-digits": order.last_four_digits,
-        "merchantdata": order.merchant_data,
-        "error-code": standing.error_code,
-        "error-message": standing.error_message,
-    }
-    return {name: text for name, text in reply.items() if text is not None}
-
-
-def _date(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S %Z")
