@@ -21,14 +21,19 @@ if TYPE_CHECKING:
         StatusReport,
         Unknown,
     )
+    from .callbacks import Callback, FinalRedirect, read_final_redirect, verify_callback
     from .client import Client
+    from .delivery import Delivery
     from .driver import Done, Waiting
+    from .endpoint import CallbackEndpoint, answer_callback
     from .errors import (
         BillblendError,
         ClaimLost,
         ClosedError,
         ConfigurationError,
         DecisionRefused,
+        DeliverAgain,
+        EventsMissed,
         InvalidInput,
         JournalDamaged,
         JournalError,
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
         UnreadableAnswer,
         VerificationFailed,
     )
+    from .feed import Events, Notice
     from .journal import Journal, Owner
     from .journal.sqlite import SqliteJournal
     from .keys import Credentials, RsaSigner, Signer
@@ -66,6 +72,8 @@ __all__ = [
     "Accepted",
     "Alarm",
     "BillblendError",
+    "Callback",
+    "CallbackEndpoint",
     "ClaimLost",
     "Client",
     "ClosedError",
@@ -73,9 +81,14 @@ __all__ = [
     "Credentials",
     "Deadlines",
     "DecisionRefused",
+    "DeliverAgain",
+    "Delivery",
     "Done",
     "Doubt",
     "Endpoint",
+    "Events",
+    "EventsMissed",
+    "FinalRedirect",
     "Flow",
     "InvalidInput",
     "Journal",
@@ -86,6 +99,7 @@ __all__ = [
     "NoAnswer",
     "NotFound",
     "NotSent",
+    "Notice",
     "OpenReason",
     "Orchestrator",
     "Outcome",
@@ -112,16 +126,23 @@ __all__ = [
     "UnreadableAnswer",
     "VerificationFailed",
     "Waiting",
+    "answer_callback",
+    "read_final_redirect",
+    "verify_callback",
 ]
 
 _ROOMS = {
     "answers": "Accepted NoAnswer NotFound NotSent Refused Status StatusReport Unknown",
+    "callbacks": "Callback FinalRedirect read_final_redirect verify_callback",
     "client": "Client",
+    "delivery": "Delivery",
     "driver": "Done Waiting",
+    "endpoint": "CallbackEndpoint answer_callback",
     "errors": "BillblendError ClaimLost ClosedError ConfigurationError DecisionRefused "
-    "InvalidInput JournalDamaged JournalError JournalMismatch JournalUnavailable PayoutConflict "
-    "PayoutNotFound Problem RequestNeeded SendingStopped SigningFailed UnreadableAnswer "
-    "VerificationFailed",
+    "DeliverAgain EventsMissed InvalidInput JournalDamaged JournalError JournalMismatch "
+    "JournalUnavailable PayoutConflict PayoutNotFound Problem RequestNeeded SendingStopped "
+    "SigningFailed UnreadableAnswer VerificationFailed",
+    "feed": "Events Notice",
     "journal": "Journal Owner",
     "journal.sqlite": "SqliteJournal",
     "models": "Alarm Deadlines Doubt Endpoint Flow OpenReason Outcome State",
