@@ -16,6 +16,7 @@ from typing import Self
 import attrs
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
+from .admission import Admission
 from .callbacks import Callback
 from .concurrency import side_by_side
 from .crew import Crew
@@ -25,16 +26,11 @@ from .errors import (
     BillblendError,
     ClosedError,
     ConfigurationError,
-    InvalidInput,
     JournalError,
-    PayoutConflict,
-    Problem,
-    SendingStopped,
 )
-from .events import Approved, Opened
+from .events import Approved
 from .feed import Events
 from .journal import Journal, Owner
-from .machine import open_payout
 from .means import Means, Observer, PayoutGateway, Resolve
 from .models import Deadlines, Flow, Outcome, State, is_callback_address
 from .oversight import Oversight
@@ -96,7 +92,7 @@ class Orchestrator(Oversight):
             chance=chance,
         )
         super().__init__(means, Crew(means))
-        self._deadlines = deadlines
+        self._admission = Admission(means, self._crew, deadlines)
         self._mailbox = Mailbox(self._crew)
 
     async def __aenter__(self) -> Self:
@@ -131,6 +127,32 @@ class Orchestrator(Oversight):
             await self._means.journal.aclose()
             self._means.feed.close()
 
+    async def accept(
+        self, request: PayoutRequest, *, flow: Flow = Flow.CHECK_PAY, pay: bool = True
+    ) -> Outcome:
+        """Take a payout in without running it: once this returns, the journal holds it for good.
+
+        Then a host can tell its caller that the payout is accepted, and ``run`` it in the
+        background. Until it was checked, only the host can hand its request in again after a crash:
+        keep that where ``resolve`` finds it before accepting.
+
+        Args:
+            request: The payout.
+            flow: Which way it goes.
+            pay: False to let it wait for ``approve``, as in ``run``; say the same there.
+
+        Returns:
+            Where it stands, which is further on when the journal holds it already.
+
+        Raises:
+            PayoutConflict, InvalidInput, SendingStopped, JournalError: As for ``run``.
+        """
+        driver = await self._admission.admit(request, flow, pay=pay)
+        try:
+            return driver.outcome
+        finally:
+            self._crew.leave(driver)
+
     async def run(
         self, request: PayoutRequest, *, flow: Flow = Flow.CHECK_PAY, pay: bool = True
     ) -> Outcome:
@@ -157,7 +179,7 @@ class Orchestrator(Oversight):
                 ``deadlines.sending``; a payout that the journal did not hold was not accepted.
             JournalError: The journal cannot be used; nothing is sent that is not on record.
         """
-        driver = await self._admit(request, flow, pay=pay)
+        driver = await self._admission.admit(request, flow, pay=pay)
         try:
             if not pay and driver.payout.approved_by is not None:
                 return driver.outcome  # whoever approved it pays it, and not this call
@@ -305,46 +327,6 @@ class Orchestrator(Oversight):
             return attrs.evolve(driver.outcome, explanation=str(error), problem=error)
         finally:
             self._crew.leave(driver)
-
-    async def _admit(self, request: PayoutRequest, flow: Flow, *, pay: bool) -> Driver:
-        """Accept a payout into the journal, or join the one that is there."""
-        self._crew.check_open()
-        if not pay and flow is Flow.ONE_STEP:
-            wrong = "a payout in one step has nothing to wait with; let it be checked and then paid"
-            raise InvalidInput((Problem("pay", wrong),))
-        await self._check_sending(request.client_orderid)
-        opened = Opened(
-            at=self._means.wall_clock(),
-            client_orderid=request.client_orderid,
-            flow=flow,
-            amount=request.amount,
-            currency=request.currency,
-            fingerprint=request.fingerprint(self._means.journal.fingerprint_key),
-            receiver_hint=request.receiver_hint,
-            held=not pay,
-            deadlines=self._deadlines,
-        )
-        payout = await self._means.journal.accept(opened)
-        if payout.flow is not flow:
-            raise PayoutConflict(request.client_orderid, ("flow",))
-        self._means.check_same(payout, request)
-        is_approved = payout.approved_by is not None or payout.state.is_terminal
-        if not (pay or payout.held or is_approved):
-            raise PayoutConflict(request.client_orderid, ("pay",))
-        driver = self._crew.join(payout)
-        driver.request = request
-        if attrs.evolve(payout, restored=False, sequence=0) == open_payout(opened):
-            self._means.tell(payout, opened)
-        return driver
-
-    async def _check_sending(self, client_orderid: str) -> None:
-        """Take no new payouts that could not be sent."""
-        breaker = self._means.breaker
-        if breaker.is_proven or await self._means.journal.load(client_orderid) is not None:
-            return
-        await breaker.prove()
-        if breaker.trouble is not None and breaker.is_hopeless(self._deadlines.sending):
-            raise SendingStopped(breaker.trouble, breaker.is_barred)
 
     async def _isolated(self, request: PayoutRequest, flow: Flow, *, pay: bool) -> Outcome:
         """Run one payout of a batch; its own trouble becomes its outcome."""

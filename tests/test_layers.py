@@ -50,12 +50,13 @@ ARROWS: dict[str, set[str]] = {
     "driver": VALUES | MACHINE | {"means", "timing"},
     "crew": {"driver", "means", "payout"},
     "delivery": VALUES | MACHINE | {"callbacks", "crew", "driver", "feed", "timing"},
+    "admission": VALUES | MACHINE | {"means", "crew", "driver"},
     "oversight": VALUES | MACHINE | {"means", "crew"},
     "concurrency": set(),
     "orchestrator": VALUES
     | MACHINE
     | {"polling", "journal", "means", "driver", "crew", "concurrency"}
-    | {"callbacks", "delivery", "feed", "oversight", "redirects"},
+    | {"admission", "callbacks", "delivery", "feed", "oversight", "redirects"},
     "endpoint": {"callbacks", "delivery"},
     "settings": {"models", "keys"},
     "batch": VALUES,

@@ -387,7 +387,7 @@ class TestClaims:
 
         frozen = Frozen()
         async with house(client, frozen) as h:
-            h.payouts._deadlines = Deadlines(doubt=1.0)
+            h.payouts._admission.deadlines = Deadlines(doubt=1.0)
             run = asyncio.create_task(h.payouts.run(request()))
             await asyncio.sleep(1100)
             run.cancel()
