@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from .errors import InvalidInput, Problem, SendingStopped
-from .models import Outcome, State
+from .models import OpenReason, Outcome, State
 from .parameters import mask_digits
 from .request import PARAMETER_NAMES, PayoutRequest
 
@@ -39,6 +39,7 @@ RESULT_COLUMNS: Final = (
     "error_code",
     "error_message",
     "explanation",
+    "redirect_to",
 )
 """The columns that a results file adds to those of the payouts file."""
 
@@ -176,6 +177,8 @@ def told_status(outcome: Outcome | None) -> str:
         return str(outcome.status)
     if outcome.is_finished or outcome.state is State.ATTENTION:
         return outcome.state.value
+    if outcome.open_reason in (OpenReason.AWAITING_APPROVAL, OpenReason.AWAITING_RECEIVER):
+        return outcome.open_reason.value
     return "unfinished"
 
 
@@ -208,17 +211,28 @@ def totals(batch: Batch, outcomes: Mapping[str, Outcome]) -> list[Total]:
     return [Total(*key, counts[key], sums[key]) for key in sorted(counts)]
 
 
-def exit_status(batch: Batch, outcomes: Mapping[str, Outcome]) -> int:
+def exit_status(batch: Batch, outcomes: Mapping[str, Outcome], *, check_only: bool = False) -> int:
     """Sum a batch up in one number.
 
+    Args:
+        batch: The batch.
+        outcomes: What became of its payouts.
+        check_only: Whether the batch was to be checked and to wait for approval.
+
     Returns:
-        0: all approved; 1: some declined, error, filtered or rejected; 2: something unfinished or
-        in need of a person.
+        0: all approved, or awaiting approval where that is all that was wanted; 1: some declined,
+        error, filtered or rejected; 2: something unfinished or in need of a person.
     """
     told = [outcomes.get(row.request.client_orderid) for row in batch.rows]
-    if any(outcome is None or not outcome.is_finished or outcome.needs_person for outcome in told):
-        return 2
-    return 0 if all(outcome is not None and outcome.is_approved for outcome in told) else 1
+    good = 0
+    for outcome in told:
+        held = outcome is not None and outcome.open_reason is OpenReason.AWAITING_APPROVAL
+        if outcome is None or outcome.needs_person:
+            return 2
+        if not outcome.is_finished and not (held and check_only):
+            return 2
+        good += outcome.is_approved or held
+    return 0 if good == len(told) else 1
 
 
 def are_results(path: Path) -> bool:
@@ -267,6 +281,7 @@ def _results(outcome: Outcome | None) -> list[str]:
         outcome.error_code or "",
         outcome.error_message or "",
         outcome.explanation or "",
+        outcome.redirect_to or "",
     ]
 
 

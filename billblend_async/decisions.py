@@ -2,25 +2,37 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from .batch import read_batch
+from .concurrency import side_by_side
+from .console import BAD_INPUT, UNFINISHED, say
 from .desk import check_journal, make_client, make_orchestrator
-from .errors import DecisionRefused, InvalidInput, PayoutNotFound, Problem
-from .models import Doubt, State
+from .errors import (
+    BillblendError,
+    ClosedError,
+    DecisionRefused,
+    InvalidInput,
+    JournalError,
+    PayoutNotFound,
+    Problem,
+)
+from .models import Doubt, Outcome, State
+from .payroll import POLL_HELP, Plan, check_out, polling, positive, run_payouts
+from .polling import Polling
 from .settings import read_settings
 
 if TYPE_CHECKING:
     from .orchestrator import Orchestrator
 
-__all__ = ["add_attention", "add_journal"]
-
-_NEEDS_PERSON: Final = 2
-_BAD_INPUT: Final = 3
+__all__ = ["add_approve", "add_attention", "add_journal"]
 
 _DECISIONS: Final = {
     "list": "list the payouts for which nothing is sent until a person has looked",
@@ -54,6 +66,66 @@ def add_attention(attention: argparse.ArgumentParser) -> None:
             decision.add_argument("--who", required=True, help="your name, for the record")
             decision.add_argument("--why", required=True, help="what you found out, for the record")
         decision.set_defaults(run=_attention, decision=name, client_orderid=[])
+
+
+def add_approve(approve: argparse.ArgumentParser) -> None:
+    """Give ``billblend approve`` its options."""
+    approve.add_argument("file", type=Path, help="the file that was run with --check-only")
+    approve.add_argument("client_orderid", nargs="*", help="only these of its payouts")
+    approve.add_argument("--journal", type=Path, required=True, help="the journal")
+    approve.add_argument("--out", type=Path, required=True, help="the results file to write")
+    approve.add_argument("--who", required=True, help="your name, for the record")
+    approve.add_argument("--concurrency", type=positive, default=1000, help="most payouts at once")
+    approve.add_argument(
+        "--poll", type=polling, default=Polling(), metavar="MIN:MAX", help=POLL_HELP
+    )
+    approve.set_defaults(run=_approve)
+
+
+def _approve(arguments: argparse.Namespace) -> int:
+    check_journal(arguments.journal)
+    batch, settings = read_batch(arguments.file), read_settings(os.environ)
+    check_out(arguments.out, arguments.file, arguments.journal)
+    rows = {row.request.client_orderid for row in batch.rows}
+    unknown = [name for name in arguments.client_orderid if name not in rows]
+    if unknown:
+        raise InvalidInput(tuple(Problem(name, "is not in the file") for name in unknown))
+    named = set(arguments.client_orderid) or rows
+    plan = Plan(
+        journal=arguments.journal,
+        out=arguments.out,
+        polling=arguments.poll,
+        concurrency=arguments.concurrency,
+    )
+
+    async def run(payouts: "Orchestrator") -> AsyncGenerator[Outcome, None]:
+        async def approve(outcome: Outcome) -> Outcome:
+            try:
+                return await payouts.approve(outcome.client_orderid, who=arguments.who)
+            except (JournalError, ClosedError):
+                raise
+            except BillblendError as error:
+                return attrs.evolve(outcome, explanation=str(error), problem=error)
+
+        waiting = [told async for told in _approvable(payouts, named)]
+        if len(waiting) < len(named):
+            say(f"{len(named) - len(waiting)} of these do not await approval and are left alone")
+        async with aclosing(side_by_side(waiting, approve, limit=plan.concurrency)) as outcomes:
+            async for told in outcomes:
+                yield told
+
+    return asyncio.run(run_payouts(settings, batch, plan, run))
+
+
+async def _approvable(payouts: "Orchestrator", names: set[str]) -> AsyncGenerator[Outcome, None]:
+    """Find what awaits approval, and what was approved in a run that did not come to its end."""
+    for told in await payouts.awaiting_approval(among=names):
+        yield told
+    for name in names:
+        with contextlib.suppress(PayoutNotFound):
+            told = await payouts.status(name)
+            if told.approved_by is not None and not told.is_finished:
+                yield told
 
 
 def add_journal(journal: argparse.ArgumentParser) -> None:
@@ -96,12 +168,12 @@ async def _decide(arguments: argparse.Namespace) -> int:
             print_attention(console, parked)
             if not parked:
                 print("Nothing needs a person.")
-            return _NEEDS_PERSON if parked else 0
+            return UNFINISHED if parked else 0
         names = arguments.client_orderid or [told.client_orderid for told in parked]
         if not names:
             print("No payout in attention fits the filter.")
         decided = await _decide_each(payouts, names, arguments)
-    return 0 if decided == len(names) else _BAD_INPUT
+    return 0 if decided == len(names) else BAD_INPUT
 
 
 async def _decide_each(
@@ -113,7 +185,7 @@ async def _decide_each(
         try:
             told = await decide(name, who=arguments.who, why=arguments.why)
         except (DecisionRefused, PayoutNotFound) as error:
-            print(f"billblend: {error}", file=sys.stderr)
+            say(str(error))
         else:
             again = "; run its file again to send it" if told.state is State.NEW else ""
             print(f"{name}: {told.state}{again}")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.request import ProxyHandler, build_opener
 
-from .batch import read_batch
 from .errors import ConfigurationError
 from .settings import Settings, read_settings
 
@@ -30,10 +29,14 @@ _STARTING_TAKES_AT_MOST: Final = 30.0
 async def run_demo(
     directory: Path,
     payouts: int,
-    polling: object,
-    pay: Callable[..., Coroutine[Any, Any, int]],
+    pay: Callable[[Settings, Path, Path, Path], Coroutine[Any, Any, None]],
 ) -> int:
     """Write a file of payouts, pay it against the sandbox, and compare with the sandbox's ledger.
+
+    Args:
+        directory: Where the files go.
+        payouts: How many rows.
+        pay: Pays a file with settings, into a journal and a results file.
 
     Returns:
         0 when the ledger agrees with every row, 1 when it does not.
@@ -42,14 +45,7 @@ async def run_demo(
     expected = _write_payouts(file, payouts)
     print(f"{payouts} payouts in {file}", flush=True)
     async with _sandbox() as settings:
-        await pay(
-            settings,
-            read_batch(file),
-            journal=directory / "payouts.db",
-            out=results,
-            polling=polling,
-            concurrency=1000,
-        )
+        await pay(settings, file, directory / "payouts.db", results)
         ledger = await asyncio.to_thread(_read_ledger, settings.endpoint.base_url)
     wrong = _compare(results, expected, ledger)
     for line in wrong[:20]:

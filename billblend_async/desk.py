@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ConfigurationError
+from .models import Deadlines
 from .polling import Polling
 from .settings import Settings
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from .client import Client
     from .means import Observer
     from .orchestrator import Orchestrator
+    from .redirects import OnRedirect
 
 __all__ = ["check_journal", "make_client", "make_orchestrator"]
 
@@ -25,6 +27,7 @@ def make_client(settings: Settings) -> "Client":
         endpoint_id=endpoint.endpoint_id,
         endpoint_group_id=endpoint.endpoint_group_id,
         base_url=endpoint.base_url,
+        status_version=settings.status_version,
     )
 
 
@@ -33,13 +36,24 @@ def make_orchestrator(
     journal: Path,
     *,
     polling: Polling = Polling(),
+    deadlines: Deadlines = Deadlines(),
     observer: "Observer | None" = None,
+    on_redirect: "OnRedirect | None" = None,
+    server_callback_url: str | None = None,
 ) -> "Orchestrator":
     """Make an orchestrator over a journal in a file."""
     from .journal.sqlite import SqliteJournal
     from .orchestrator import Orchestrator
 
-    return Orchestrator(client, SqliteJournal(journal), polling=polling, observer=observer)
+    return Orchestrator(
+        client,
+        SqliteJournal(journal),
+        polling=polling,
+        deadlines=deadlines,
+        observer=observer,
+        on_redirect=on_redirect,
+        server_callback_url=server_callback_url,
+    )
 
 
 def check_journal(journal: Path | None) -> None:

@@ -256,6 +256,17 @@ class OpenReason(enum.StrEnum):
     UNCONFIRMED = "unconfirmed"
     NOT_SENT = "not-sent"
 
+    @property
+    def sentence(self) -> str | None:
+        """What to do, where somebody has to do something."""
+        return _OPEN_SENTENCES.get(self)
+
+
+_OPEN_SENTENCES: Final = {
+    OpenReason.AWAITING_APPROVAL: "The bank has validated it; approve it to pay, or withdraw it.",
+    OpenReason.AWAITING_RECEIVER: "The receiver must open the link redirect_to and fill in a form.",
+}
+
 
 def _check_seconds(_: object, attribute: "attrs.Attribute[float]", value: float) -> None:
     if not 0 < value < math.inf:
@@ -299,6 +310,7 @@ class Outcome:
         open_reason: Why it was handed back unfinished; None when it is finished.
         doubt: Why a person must look, if one must.
         explanation: The latest reason why there is no news, or what a person should do.
+        approved_by: Who approved that it is paid, if that was asked for.
         alarms: What does not fit.
         problem: The error that kept this payout from being accepted, in a batch.
     """
@@ -316,6 +328,7 @@ class Outcome:
     open_reason: OpenReason | None = None
     doubt: Doubt | None = None
     explanation: str | None = None
+    approved_by: str | None = None
     alarms: tuple[Alarm, ...] = ()
     problem: BillblendError | None = None
 

@@ -249,15 +249,18 @@ class Orchestrator(Oversight):
             client_orderid: The payout.
             who: The person who approves.
 
+        Approving it again goes on with it.
+
         Raises:
-            DecisionRefused: It was not held, or it is approved, paid or finished already.
+            DecisionRefused: It was not held, or is finished without approval.
             PayoutNotFound: The journal knows no such payout.
             RequestNeeded: It was never checked, so it must be handed in again by ``run``.
         """
         self._check_named(who=who)
         decision = Approved(at=self._means.wall_clock(), who=who)
         async with self._crew.driver(client_orderid) as driver:
-            await self._decide(client_orderid, decision)
+            if driver.payout.approved_by is None:
+                await self._decide(client_orderid, decision)
             return await self._drive(driver)
 
     async def deliver(self, callback: Callback) -> Delivery:

@@ -143,6 +143,8 @@ def outcome(payout: Payout, *, explanation: str | None = None) -> Outcome:
     wait = deadline(payout)
     if payout.doubt is not None:
         explanation = payout.doubt.sentence
+    elif wait is not None and explanation is None:
+        explanation = wait[0].sentence
     return Outcome(
         client_orderid=payout.client_orderid,
         amount=payout.amount,
@@ -157,5 +159,6 @@ def outcome(payout: Payout, *, explanation: str | None = None) -> Outcome:
         open_reason=None if wait is None else wait[0],
         doubt=payout.doubt,
         explanation=None if wait is None else explanation,
+        approved_by=payout.approved_by,
         alarms=payout.alarms,
     )

@@ -3,13 +3,13 @@
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
 from .errors import ConfigurationError
 from .keys import Credentials
-from .models import Endpoint
+from .models import Endpoint, is_callback_address
 
 __all__ = ["Settings", "read_settings"]
 
@@ -21,6 +21,9 @@ _NAMES: Final = (
     "BILLBLEND_ENDPOINT_ID",
     "BILLBLEND_ENDPOINT_GROUP_ID",
     "BILLBLEND_BASE_URL",
+    "BILLBLEND_FORMER_MERCHANT_CONTROL",
+    "BILLBLEND_STATUS_VERSION",
+    "BILLBLEND_SERVER_CALLBACK_URL",
 )
 _VARIABLES: Final = {
     "login": "BILLBLEND_LOGIN",
@@ -28,6 +31,7 @@ _VARIABLES: Final = {
     "password": "BILLBLEND_PRIVATE_KEY_PASSWORD",
     "merchant_control": "BILLBLEND_MERCHANT_CONTROL",
     "base_url": "BILLBLEND_BASE_URL",
+    "former_merchant_controls": "BILLBLEND_FORMER_MERCHANT_CONTROL",
 }
 """How the fields that Credentials and Endpoint complain about are called here."""
 
@@ -39,10 +43,14 @@ class Settings:
     Attributes:
         credentials: Login, key and merchant control.
         endpoint: The gateway's address and our endpoint.
+        status_version: 2 or 4, or None for the client's own choice.
+        server_callback_url: Where the gateway sends its callbacks, if it shall.
     """
 
     credentials: Credentials
     endpoint: Endpoint
+    status_version: Literal[2, 4] | None = None
+    server_callback_url: str | None = None
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -79,8 +87,24 @@ def _make_settings(given: Mapping[str, str]) -> Settings:
         _read_key(given["BILLBLEND_PRIVATE_KEY"]),
         password=given.get("BILLBLEND_PRIVATE_KEY_PASSWORD"),
         merchant_control=given.get("BILLBLEND_MERCHANT_CONTROL"),
+        former_merchant_controls=[given[_FORMER]] if _FORMER in given else [],
     )
-    return Settings(credentials, endpoint)
+    version = _VERSIONS.get(given.get("BILLBLEND_STATUS_VERSION", ""))
+    if version is None and "BILLBLEND_STATUS_VERSION" in given:
+        raise ConfigurationError("BILLBLEND_STATUS_VERSION must be 2 or 4")
+    if version == 2 and credentials.merchant_control is None:
+        raise ConfigurationError("BILLBLEND_STATUS_VERSION 2 needs BILLBLEND_MERCHANT_CONTROL")
+    address = given.get("BILLBLEND_SERVER_CALLBACK_URL")
+    if address is not None and not is_callback_address(address):
+        raise ConfigurationError(
+            "BILLBLEND_SERVER_CALLBACK_URL must be an http or https URL of at most 128 characters "
+            "on port 80, 8080, 443 or 8443"
+        )
+    return Settings(credentials, endpoint, version, address)
+
+
+_FORMER: Final = "BILLBLEND_FORMER_MERCHANT_CONTROL"
+_VERSIONS: Final[Mapping[str, Literal[2, 4]]] = {"2": 2, "4": 4}
 
 
 def _number(given: Mapping[str, str], name: str) -> int | None:

@@ -24,7 +24,8 @@ from billblend_async.models import Alarm, Doubt, OpenReason, Outcome, State
 from billblend_async.request import PayoutRequest
 
 HEADER = "client_orderid,amount,currency,account_number"
-ADDED = "status,paynet_order_id,order_stage,error_code,error_message,explanation"
+LINK = "https://127.0.0.1/form/1"
+ADDED = "status,paynet_order_id,order_stage,error_code,error_message,explanation,redirect_to"
 SECRET = "hush-4929"
 CARD = "4929000000006"
 
@@ -267,6 +268,10 @@ class TestTelling:
                 if not state.is_terminal and state is not State.ATTENTION
             ],
             (outcome(1, State.PAYING, "approved"), "unfinished", 2),
+            *[
+                (outcome(1, State.VALIDATED, open_reason=reason), reason.value, 2)
+                for reason in (OpenReason.AWAITING_APPROVAL, OpenReason.AWAITING_RECEIVER)
+            ],
             (outcome(1, State.NEW, problem=PayoutConflict("po-1", ("amount",))), "conflict", 2),
             (outcome(1, State.FINAL, "approved", problem=PayoutConflict("", ("",))), "conflict", 2),
             (None, "unfinished", 2),
@@ -278,6 +283,8 @@ class TestTelling:
 
         assert word == told_status(told)
         assert status == exit_status(batch("USD"), outcomes)
+        waits = told is not None and told.open_reason is OpenReason.AWAITING_APPROVAL
+        assert (0 if waits else status) == exit_status(batch("USD"), outcomes, check_only=True)
 
     @pytest.mark.parametrize(
         ("ends", "status"),
@@ -325,18 +332,23 @@ class TestResults:
                 error_message='no, "never"',
                 explanation="line\nline",
             ),
-            "po-1": outcome(1, State.AWAITING_RECEIVER, open_reason=OpenReason.AWAITING_RECEIVER),
+            "po-1": outcome(
+                1,
+                State.AWAITING_RECEIVER,
+                open_reason=OpenReason.AWAITING_RECEIVER,
+                redirect_to=LINK,
+            ),
         }
         write_results(tmp_path / "out.csv", batch("USD", "GBP", "EUR"), outcomes)
         with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
             written = list(csv.reader(file, strict=True))
 
-        told = ["declined", "77", "payout_declined", "8", 'no, "never"', "line\nline"]
+        told = ["declined", "77", "payout_declined", "8", 'no, "never"', "line\nline", ""]
         assert [
             [*HEADER.split(","), *ADDED.split(",")],
-            ["po-1", "1.10", "USD", "1234567890", "unfinished", "", "", "", "", ""],
+            ["po-1", "1.10", "USD", "1234567890", "awaiting-receiver", *[""] * 5, LINK],
             ["po-2", "2.10", "GBP", "1234567890", *told],
-            ["po-3", "3.10", "EUR", "1234567890", "unfinished", "", "", "", "", ""],
+            ["po-3", "3.10", "EUR", "1234567890", "unfinished", *[""] * 6],
         ] == written
 
     def test_masked(self, tmp_path: Path) -> None:
@@ -353,9 +365,9 @@ class TestResults:
 
         assert [
             f"{header},{ADDED}",
-            "po-1,1,USD,12345678,****0006,****,****,****,unfinished,,,,,",
-            "po-2,1,USD,,,,,,unfinished,,,,,",
-            "po-3,1,USD,,****,,,,unfinished,,,,,",
+            "po-1,1,USD,12345678,****0006,****,****,****,unfinished,,,,,,",
+            "po-2,1,USD,,,,,,unfinished,,,,,,",
+            "po-3,1,USD,,****,,,,unfinished,,,,,,",
             "",
         ] == lines
 
@@ -366,7 +378,7 @@ class TestResults:
         write_results(path, batch("USD"), {})
 
         assert [path] == list(tmp_path.iterdir())
-        assert [f"{HEADER},{ADDED}", "po-1,1.10,USD,1234567890,unfinished,,,,,"] == (
+        assert [f"{HEADER},{ADDED}", "po-1,1.10,USD,1234567890,unfinished,,,,,,"] == (
             path.read_text().splitlines()
         )
 

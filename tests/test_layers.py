@@ -62,9 +62,14 @@ ARROWS: dict[str, set[str]] = {
     "batch": VALUES,
     "report": VALUES,
     "sandbox": VALUES | {"wire", "keys", "signing"},
-    "demo": {"batch", "settings", "models"},
-    "desk": {"settings", "polling", "client", "means", "orchestrator", "journal"},
-    "decisions": {"batch", "desk", "models", "settings", "report", "orchestrator"},
+    "demo": {"settings"},
+    "desk": {"settings", "models", "polling", "client", "means", "orchestrator", "journal"}
+    | {"redirects"},
+    "console": set(),
+    "payroll": {"batch", "console", "desk", "events", "models", "orchestrator", "payout"}
+    | {"polling", "report", "settings"},
+    "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
+    | {"orchestrator", "payroll", "polling"},
     "cli": set(FILES),
     "__main__": {"cli"},
     "__init__": set(FILES) | {"journal"},
@@ -83,7 +88,7 @@ HOMES = {
     "httpx": {"transport"},
     "cryptography": {"keys"},
     "tenacity": {"orchestrator"},
-    "rich": {"report", "cli", "decisions"},
+    "rich": {"report", "cli", "decisions", "payroll"},
     "starlette": {"sandbox.app"},
     "uvicorn": {"sandbox.server"},
     "sqlite3": {"journal"},
