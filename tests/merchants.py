@@ -1,6 +1,8 @@
 """A merchant without our library: requests past the signatures, or signed by oauthlib."""
 
+import asyncio
 from base64 import b64encode
+from collections.abc import Callable
 from functools import cache
 from typing import ClassVar, cast
 from urllib.parse import urlencode
@@ -168,3 +170,9 @@ def is_denied(response: httpx.Response) -> bool:
         and "<p>Access is denied</p>" in response.text
         and 700 < len(response.content) < 770
     )
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Wait until something holds; the test's own time limit ends a wait in vain."""
+    while not holds():
+        await asyncio.sleep(0.005)

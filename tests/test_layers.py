@@ -81,15 +81,18 @@ PURE = (
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server
     f"sandbox.{name}"
-    for name in ("books", "gateway", "notices", "orders", "replies", "scenarios", "wire")
+    for name in (
+        *("books", "faults", "gateway", "notices", "orders"),
+        *("pages", "replies", "scenarios", "wire"),
+    )
 }
 IMPURE = {"time", "random", "secrets", "uuid", "asyncio", "logging", "threading", "socket", "httpx"}
 HOMES = {
-    "httpx": {"transport"},
+    "httpx": {"transport", "sandbox.postman"},  # the postman plays the gateway's own sending side
     "cryptography": {"keys"},
     "tenacity": {"orchestrator"},
     "rich": {"report", "cli", "decisions", "payroll"},
-    "starlette": {"sandbox.app"},
+    "starlette": {"sandbox.app", "sandbox.site", "sandbox.messages"},
     "uvicorn": {"sandbox.server"},
     "sqlite3": {"journal"},
 }

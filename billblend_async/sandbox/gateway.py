@@ -63,7 +63,7 @@ class Gateway:
         site: Scheme and host of the links for receivers.
         make_token: Makes what a receiver's link ends in. By default they are counted, which is
             enough for a model; a server wants ones that nobody can guess.
-        on_notice: Called whenever a callback has been planned.
+        on_notice: Called when a callback has been planned that is due before all others.
 
     Attributes:
         ledger: The money that left, in order: the truth that every client is measured by.
@@ -311,8 +311,10 @@ class Gateway:
         if at is None or math.isinf(at) or order.server_callback_url is None:
             return
         self._planned += 1
-        heapq.heappush(self._notices, Notice(at, self._planned, order.paynet_order_id, transaction))
-        self.on_notice()
+        notice = Notice(at, self._planned, order.paynet_order_id, transaction)
+        heapq.heappush(self._notices, notice)
+        if self._notices[0] is notice:
+            self.on_notice()
 
 
 def _demand(fields: _Fields, login: str, *names: str) -> None:

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import functools
+import random
+import secrets
 import socket
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -16,7 +19,11 @@ from ..errors import ClosedError, ConfigurationError
 from ..keys import Credentials, RsaSigner, make_private_key
 from ..models import Endpoint, is_loopback
 from .app import PREFIX, Merchant, build_app
+from .faults import Faults
 from .gateway import Gateway
+from .messages import HANG_UP
+from .postman import Delivery, Postman
+from .scenarios import Scenario
 
 __all__ = ["Sandbox"]
 
@@ -38,10 +45,17 @@ class Sandbox:
         endpoint_id: The number of its one endpoint, and of its one endpoint group.
         private_key: The merchant's key as PEM; by default a new one of 2048 bits is made.
         merchant_control: The merchant's control secret; by default a new one is made.
+        scenarios: How payouts to accounts of your own go, beside or instead of ``SCENARIOS``.
+        callbacks: Whether callbacks are sent to orders' ``server_callback_url``, as far as that is
+            on this machine.
+        callback_pace: What the pauses of 1, 2, 4, … up to 60 seconds between two tries of a
+            callback are multiplied by.
+        chance: Decides about faults that strike a share of the requests, as ``random.random``.
         clock: Seconds since the epoch.
 
     Attributes:
         gateway: The model behind it, with the ledger.
+        faults: What is to go wrong: ``sandbox.faults.set("payout-pay", "drop_after", share=0.1)``.
 
     Raises:
         ConfigurationError: A setting cannot be right, or the host is no loopback address.
@@ -58,6 +72,10 @@ class Sandbox:
         endpoint_id: int = 39915,
         private_key: str | None = None,
         merchant_control: str | None = None,
+        scenarios: Mapping[str, Scenario] | None = None,
+        callbacks: bool = True,
+        callback_pace: float = 1.0,
+        chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not is_loopback(host):
@@ -69,7 +87,15 @@ class Sandbox:
         if min(validation, processing) < 0:
             raise ConfigurationError("validation and processing: must be 0 or more seconds")
         Endpoint(endpoint_id=endpoint_id)  # making it checks the number
-        self.gateway = Gateway(validation=validation, processing=processing)
+        if callback_pace < 0:
+            raise ConfigurationError("callback_pace: must be 0 or more")
+        self.gateway = Gateway(
+            validation=validation,
+            processing=processing,
+            scenarios=scenarios or {},
+            make_token=secrets.token_urlsafe,
+        )
+        self.faults = Faults(chance)
         self.login = login
         self.endpoint_id = endpoint_id
         self.merchant_control = merchant_control or str(uuid.uuid4()).upper()
@@ -77,6 +103,15 @@ class Sandbox:
         self._host = host
         self._port = port
         self._clock = clock
+        self._postman = Postman(
+            self.gateway,
+            {login: self.merchant_control},
+            faults=self.faults,
+            clock=clock,
+            pace=callback_pace,
+        )
+        self._sends_callbacks = callbacks
+        self._round: asyncio.Task[None] | None = None
         self._base_url: str | None = None
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -95,6 +130,21 @@ class Sandbox:
         """The merchant's private key as PEM, to give to a client."""
         return _made(self._private_key)
 
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """Every callback and what became of it, in the order in which they became due."""
+        return self._postman.deliveries
+
+    def reverse(
+        self, paynet_order_id: str, kind: Literal["reversal", "chargeback"] = "reversal"
+    ) -> None:
+        """Let the money of an approved payout come back now; the status says so, and a callback.
+
+        Raises:
+            InvalidInput: No such payout is approved.
+        """
+        self.gateway.reverse(paynet_order_id, self._clock(), kind)
+
     async def __aenter__(self) -> Self:
         """Make the key, take the port and begin to answer.
 
@@ -105,8 +155,18 @@ class Sandbox:
         self._private_key, merchant = await asyncio.to_thread(self._enrol, self._private_key)
         listener = _listen(self._host, self._port)
         host = f"[{self._host}]" if ":" in self._host else self._host
-        self._base_url = f"http://{host}:{listener.getsockname()[1]}{PREFIX}"
-        self._server = _Server(build_app(self.gateway, [merchant], clock=self._clock))
+        self.gateway.site = f"http://{host}:{listener.getsockname()[1]}"
+        self._base_url = f"{self.gateway.site}{PREFIX}"
+        leaving = asyncio.Event()
+        app = build_app(
+            self.gateway,
+            [merchant],
+            clock=self._clock,
+            faults=self.faults,
+            postman=self._postman,
+            nap=functools.partial(_nap, leaving),
+        )
+        self._server = _Server(app, leaving)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         self._serving.add_done_callback(lambda _: listener.close())
         try:
@@ -114,6 +174,9 @@ class Sandbox:
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
+        if self._sends_callbacks:
+            self.gateway.on_notice = self._postman.wake
+            self._round = asyncio.create_task(self._postman.run())
         return self
 
     async def __aexit__(
@@ -123,9 +186,14 @@ class Sandbox:
         traceback: TracebackType | None,
     ) -> None:
         """Stop answering, hang up and give the port back."""
+        if self._round is not None:
+            self._round.cancel()
+            await asyncio.wait({self._round})
         if self._server is not None and self._serving is not None:
             self._server.leave()
             await self._serving
+        if self._round is not None and not self._round.cancelled():
+            self._round.result()  # what made the postman fail is nobody's to swallow
 
     async def wait(self) -> None:
         """Go on answering until this wait is cancelled, as a program does that only serves."""
@@ -142,6 +210,12 @@ class Sandbox:
             public_key=signer.public_pem(),
             merchant_control=self.merchant_control,
         )
+
+
+async def _nap(leaving: asyncio.Event, seconds: float) -> None:
+    """Wait, but not beyond the end: what is under way is then finished at once."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(leaving.wait(), seconds)
 
 
 def _made(value: T | None) -> T:
@@ -169,12 +243,24 @@ class _QuietProtocol(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*args, **kwargs)
         self.access_log = False
+        app = self.app
+
+        async def with_hang_up(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
+            scope["extensions"] = {HANG_UP: self._hang_up}
+            await app(scope, receive, send)
+
+        self.app = with_hang_up
+
+    def _hang_up(self) -> None:
+        # Nothing more is written from here on, not even once the app returns.
+        self.cycle.disconnected = True
+        self.transport.abort()
 
 
 class _Server(uvicorn.Server):
     """Uvicorn as a guest in somebody else's loop: no signal handlers, no log settings, no waits."""
 
-    def __init__(self, app: Callable[..., Any]) -> None:
+    def __init__(self, app: Callable[..., Any], leaving: asyncio.Event) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -187,7 +273,7 @@ class _Server(uvicorn.Server):
             )
         )
         self._open = asyncio.Event()
-        self._leaving = asyncio.Event()
+        self._leaving = leaving
 
     def leave(self) -> None:
         """Begin to close."""
