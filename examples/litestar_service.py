@@ -1,0 +1,86 @@
+"""A Litestar service that pays and takes callbacks in, as short as it can be.
+
+With ``BILLBLEND_LOGIN`` and its like and ``PUBLIC_URL``, the service's own address, set::
+
+    uvicorn --app-dir examples --no-access-log litestar_service:app
+
+``fastapi_service.py`` shows what a service needs beside that.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar, asgi, get, post
+from litestar.datastructures import State
+from litestar.types import Receive, Scope, Send
+
+from billblend_async import (
+    BillblendError,
+    CallbackEndpoint,
+    Client,
+    Orchestrator,
+    Outcome,
+    PayoutRequest,
+    SqliteJournal,
+)
+from billblend_async.settings import read_settings
+
+settings = read_settings(os.environ)
+client = Client(
+    settings.credentials,
+    endpoint_id=settings.endpoint.endpoint_id,
+    base_url=settings.endpoint.base_url,
+)
+payouts = Orchestrator(
+    client,
+    SqliteJournal("payouts.db"),
+    server_callback_url=os.environ["PUBLIC_URL"] + "/callback",
+)
+callbacks = CallbackEndpoint(payouts)
+
+
+@asynccontextmanager
+async def lifespan(app: Litestar) -> AsyncIterator[None]:
+    """Own the orchestrator and what runs in the background, which ends with it."""
+    async with asyncio.TaskGroup() as tasks, client, payouts:
+        app.state.tasks = tasks
+        tasks.create_task(work(payouts.resume()))
+        yield
+
+
+async def work(outcomes: AsyncIterable[Outcome]) -> None:
+    """Run payouts in the background and say which need a person."""
+    try:
+        async for outcome in outcomes:
+            if outcome.needs_person:
+                logging.warning("payout %s: %s", outcome.client_orderid, outcome.explanation)
+    except BillblendError as error:
+        logging.error("payouts stand still: %s", error)
+
+
+@asgi("/callback", copy_scope=True)
+async def callback(scope: Scope, receive: Receive, send: Send) -> None:
+    """Take a callback in; Litestar routes the path with a slash at its end here as well."""
+    await callbacks(scope, receive, send)
+
+
+@post("/payouts", status_code=202)
+async def create(data: dict[str, str], state: State) -> dict[str, str]:
+    """Accept a payout and run it in the background."""
+    payout = PayoutRequest.from_text(data)
+    await payouts.accept(payout)
+    state.tasks.create_task(work(payouts.run_many([payout])))
+    return {"client_orderid": payout.client_orderid}
+
+
+@get("/payouts/{client_orderid:str}")
+async def show(client_orderid: str) -> dict[str, str | None]:
+    """Tell where a payout stands."""
+    outcome = await payouts.status(client_orderid)
+    return {"state": outcome.state, "status": outcome.status}
+
+
+app = Litestar([callback, create, show], lifespan=[lifespan])
