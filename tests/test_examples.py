@@ -1,0 +1,79 @@
+"""Each example really runs: it pays over HTTP, is called back and knows the end."""
+
+import time
+from pathlib import Path
+
+import pytest
+from desk import open_desk
+from hosts import EXAMPLES, UVICORN, Host, genuine, open_host
+
+from billblend_async.events import CalledBack
+from billblend_async.sandbox.orders import Order
+from billblend_async.signing import control
+
+ASKS_RECEIVER = "2000000001"
+HOSTS = {
+    "fastapi": (*UVICORN, "fastapi_service:app"),
+    "starlette": (*UVICORN, "starlette_service:app"),
+    "litestar": (*UVICORN, "litestar_service:app"),
+    "django": (*UVICORN, "--lifespan", "on", "django_service:application"),
+    "aiohttp": (str(EXAMPLES / "aiohttp_service.py"), "{port}"),
+}
+PATHS = ("/callback", "/callback/")
+
+
+@pytest.mark.parametrize("name", HOSTS)
+async def test_host(name: str, tmp_path: Path) -> None:
+    """A service under this framework pays, takes callbacks in by the book and knows the end."""
+    async with open_desk(tmp_path) as desk, open_host(desk, *HOSTS[name]) as host:
+        gateway, secret = desk.sandbox.gateway, desk.sandbox.merchant_control
+        answer = await host.pay("po-1", ASKS_RECEIVER)
+        assert (202, "po-1") == (answer.status_code, answer.json()["client_orderid"])
+        await host.told("po-1", state="awaiting-receiver")
+        [order] = gateway.orders.values()
+
+        await refuse(host, order, secret)
+        # It is genuine as far as can be seen, and early: it changes nothing but the next question.
+        early = genuine(order, secret, status="approved")
+        assert [200, 200] == [await host.call(early, path) for path in PATHS]
+        assert "awaiting-receiver" == (await host.told("po-1"))["state"]
+
+        assert gateway.submit(order.token or "", time.time(), is_confirmed=True)
+        await host.until(lambda: is_approved(desk.sandbox.gateway.snapshot(time.time())), "the end")
+        [order] = gateway.orders.values()
+        assert 200 == await host.call(genuine(order, secret))
+        await host.told("po-1", state="final", status="approved")
+        assert 200 == await host.call(genuine(order, secret))
+        assert 1 == gateway.paid("po-1")
+
+        await host.end()
+        record = (await host.records())["po-1"]
+        assert [early["status"]] == [e.status for e in record.events if isinstance(e, CalledBack)]
+        for secretive in (early["control"], secret, ASKS_RECEIVER):
+            assert secretive not in host.said
+
+
+async def refuse(host: Host, order: Order, secret: str) -> None:
+    """Send what is no callback; each has its answer, and none is a redirect."""
+    early = genuine(order, secret, status="approved")
+    forged = {**early, "status": "declined"}
+    # If anything of the query were decoded before it is read, this name would be another.
+    odd = "a+b&c=%41/?"
+    unknown = {
+        **early,
+        "client_orderid": odd,
+        "merchant_order": odd,
+        "control": control("approved", order.paynet_order_id, odd, secret),
+    }
+    for path in PATHS:
+        assert 403 == await host.call(forged, path)
+        assert 403 == await host.call({}, path)
+        assert 404 == await host.call(unknown, path)
+        for method in ("HEAD", "POST", "PUT"):
+            answer = await host.browser.request(method, host.url + path, params=early)
+            assert (405, "GET") == (answer.status_code, answer.headers["allow"])
+
+
+def is_approved(snapshot: dict[str, dict[str, object]]) -> bool:
+    """Tell whether all that the gateway holds is approved."""
+    return {"approved"} == {told["status"] for told in snapshot.values()}
