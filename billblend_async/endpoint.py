@@ -1,7 +1,7 @@
 """Where the gateway's callbacks come in: an ASGI application without dependencies."""
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 from .callbacks import Callback
@@ -19,9 +19,10 @@ __all__ = ["CallbackEndpoint", "Recipient", "answer_callback"]
 
 log = logging.getLogger(__name__)
 
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
+# Each framework has types of its own for ASGI's messages: all of them fit these.
+_Scope = Mapping[str, Any]
+_Receive = Callable[[], Awaitable[Any]]
+_Send = Callable[[Any], Awaitable[None]]
 _AGAIN: Final = 503
 
 
@@ -87,7 +88,7 @@ class CallbackEndpoint:
     def __init__(self, payouts: Recipient) -> None:
         self._payouts = payouts
 
-    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         """Answer one request."""
         if scope["type"] == "lifespan":
             await _live(receive, send)
