@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from .answers import Accepted, NoAnswer, NotSent, Refused, SendAnswer, StatusAnswer, Unknown
+from .logs import fields
 
 __all__ = ["BackOff", "Breaker"]
 
@@ -157,7 +158,12 @@ class Breaker:
         if self._down_since is None:
             self._down_since = _clock()
         self.trouble, self.is_barred = trouble, is_barred
-        log.warning("sending stops for %.0f s: %s", self._pause, trouble)
+        log.warning(
+            "sending stops for %.0f s: %s",
+            self._pause,
+            trouble,
+            extra=fields(reason=trouble, seconds=self._pause),
+        )
         self._send_home()
 
     async def _ask(self) -> None:

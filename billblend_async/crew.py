@@ -37,6 +37,7 @@ class Crew:
         driver = self._drivers.get(payout.client_orderid)
         if driver is None:
             driver = self._drivers[payout.client_orderid] = Driver(self.means, payout)
+            self.means.monitor.joined(payout)
         driver.users += 1
         return driver
 
@@ -45,6 +46,7 @@ class Crew:
         driver.users -= 1
         if not driver.users:
             del self._drivers[driver.payout.client_orderid]
+            self.means.monitor.left(driver.payout)
 
     @asynccontextmanager
     async def driver(self, client_orderid: str) -> AsyncIterator[Driver]:

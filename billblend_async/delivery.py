@@ -16,6 +16,7 @@ from .driver import Driver
 from .errors import BillblendError, DeliverAgain, PayoutNotFound, VerificationFailed
 from .events import CalledBack
 from .feed import Notice
+from .logs import fields, fields_of
 from .timing import clock
 
 __all__ = ["Delivery", "Mailbox"]
@@ -91,8 +92,10 @@ class Mailbox:
         if order is not None and not is_later and callback.status == payout.status:
             return Delivery.KNOWN
         self._check_calm(name)
+        began = clock()
         answer = await means.client.status(name, order)
         means.back_off.learn(answer)
+        means.monitor.asked(payout, answer, clock() - began)
         if isinstance(answer, NotFound):
             raise PayoutNotFound(name)
         if not isinstance(answer, StatusReport):
@@ -101,7 +104,11 @@ class Mailbox:
             raise VerificationFailed("the callback's order is not the order of this payout")
         is_news = await driver.learn_late(Ask(order), answer)
         if is_later:
-            log.warning("payout %s: a callback tells of a later transaction", name)
+            log.warning(
+                "payout %s: a callback tells of a later transaction",
+                name,
+                extra=fields_of(driver.payout, reason="later-transaction"),
+            )
             means.feed.tell(Notice(driver.outcome, callback))
         return Delivery.NOTED if is_news else Delivery.KNOWN
 
@@ -140,4 +147,9 @@ class Mailbox:
                     await driver.timing.nap(driver.timing.pause(driver.payout))
         except BillblendError as error:
             # Whoever runs the payout next asks again; the callback itself is durable.
-            log.warning("payout %s: asking after a callback failed: %s", client_orderid, error)
+            log.warning(
+                "payout %s: asking after a callback failed: %s",
+                client_orderid,
+                error,
+                extra=fields(client_orderid, reason=type(error).__name__),
+            )

@@ -10,7 +10,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .client import Client
-    from .means import Observer
+    from .means import Observers
     from .orchestrator import Orchestrator
     from .redirects import OnRedirect
 
@@ -37,7 +37,7 @@ def make_orchestrator(
     *,
     polling: Polling = Polling(),
     deadlines: Deadlines = Deadlines(),
-    observer: "Observer | None" = None,
+    observer: "Observers | None" = None,
     on_redirect: "OnRedirect | None" = None,
     server_callback_url: str | None = None,
 ) -> "Orchestrator":

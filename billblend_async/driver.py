@@ -15,6 +15,7 @@ from .answers import NoAnswer, NotFound, NotSent, SendAnswer, StatusAnswer, Unkn
 from .commands import Ask, Check, Command, Pay, PayOut, Stop
 from .errors import ClaimLost, RequestNeeded
 from .events import CheckNotSent, CheckStarted, Event, NotSeen, PayNotSent, PayStarted, Validated
+from .logs import fields_of
 from .machine import event_for, evolve, next_command
 from .means import Means
 from .models import Outcome, State
@@ -66,6 +67,7 @@ class Driver:
     """
 
     __slots__ = (
+        "_claimed_at",
         "_explanation",
         "_means",
         "_turn",
@@ -84,6 +86,7 @@ class Driver:
         self.users = 0
         self._turn = asyncio.Lock()
         self._writing = asyncio.Lock()
+        self._claimed_at: float | None = None
         self._explanation: str | None = None
 
     @property
@@ -179,11 +182,12 @@ class Driver:
                 if delay := self._means.back_off.delay(self._means.chance()):
                     self.timing.due = clock() + delay
                     return
-                asked_at = self._means.wall_clock()
+                asked_at, began = self._means.wall_clock(), clock()
                 self.timing.ask()
                 answer = await self._means.client.status(self.payout.client_orderid, order)
                 self.timing.asked()
                 self._means.back_off.learn(answer)
+                self._means.monitor.asked(self.payout, answer, clock() - began)
                 await self._learn(command, answer, asked_at)
             case Check() | Pay() | PayOut():
                 await self._send_in_turn(command)
@@ -224,7 +228,7 @@ class Driver:
             )
             await send(request, before_send=before_send, after=after)
         except ClaimLost as lost:
-            log.info("%s", lost)
+            log.info("%s", lost, extra=fields_of(self.payout, reason="ClaimLost"))
 
     async def _find_request(self) -> PayoutRequest:
         """Take the request that was handed in, or ask for it where the caller keeps it."""
@@ -268,11 +272,17 @@ class Driver:
                 lambda payout: kept(at=self._means.wall_clock()) if payout is claimed else None
             )
             raise lost
+        self._claimed_at = clock()
 
-    async def _hear(self, command: Command, answer: SendAnswer) -> None:
+    async def _hear(self, command: Check | Pay | PayOut, answer: SendAnswer) -> None:
         """Learn from the answer to a send."""
+        claimed_at, self._claimed_at = self._claimed_at, None
+        seconds = 0.0 if claimed_at is None else clock() - claimed_at
         self._means.breaker.learn(answer)
-        await self._learn(command, answer)
+        try:
+            await self._learn(command, answer)
+        finally:
+            self._means.monitor.sent(self.payout, command, answer, seconds)
 
     async def _learn(
         self,
@@ -317,14 +327,14 @@ class Driver:
 
     async def _append(self, event: Event) -> None:
         """Write an event and what it makes of the payout; the caller holds the lock."""
-        becomes = evolve(self.payout, event)
+        before, becomes = self.payout, evolve(self.payout, event)
         try:
             await self._means.journal.append(becomes, event)
         except ClaimLost:
             await self._reload()
             raise
         self.payout = becomes
-        self._means.tell(becomes, event)
+        self._means.tell(becomes, event, before)
 
 
 def _reason(answer: SendAnswer | StatusAnswer) -> str | None:

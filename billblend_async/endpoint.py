@@ -14,6 +14,7 @@ from .errors import (
     PayoutNotFound,
     VerificationFailed,
 )
+from .logs import fields
 
 __all__ = ["CallbackEndpoint", "Recipient", "answer_callback"]
 
@@ -54,7 +55,7 @@ async def answer_callback(payouts: Recipient, query: str | bytes) -> int:
     try:
         return await _deliver(payouts, query)
     except (DeliverAgain, JournalError, ClosedError) as error:
-        log.warning("callback not taken in: %s", error)
+        log.warning("callback not taken in: %s", error, extra=fields(reason=type(error).__name__))
         return _AGAIN
 
 
@@ -64,10 +65,11 @@ async def _deliver(payouts: Recipient, query: str | bytes) -> int:
         callback = payouts.verify_callback(query)
         await payouts.deliver(callback)
     except VerificationFailed as error:
-        log.warning("callback refused: %s", error.reason)
+        log.warning("callback refused: %s", error.reason, extra=fields(reason=error.reason))
         return 403
     except PayoutNotFound:
-        log.warning("callback refused: the journal knows no such payout")
+        unknown = "the journal knows no such payout"
+        log.warning("callback refused: %s", unknown, extra=fields(reason=unknown))
         return 404
     return 200
 
@@ -100,7 +102,9 @@ class CallbackEndpoint:
             status = await answer_callback(self._payouts, scope["query_string"]) if is_get else 405
         except BillblendError as error:
             # A setting of ours is wrong: the gateway's later attempts find it mended.
-            log.error("callback not taken in: %s", error)  # noqa: TRY400 - our own words suffice
+            log.error(  # noqa: TRY400 - our own words suffice
+                "callback not taken in: %s", error, extra=fields(reason=type(error).__name__)
+            )
             status = _AGAIN
         await _respond(send, status)
 

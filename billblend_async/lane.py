@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from .errors import ClaimLost
+from .logs import fields
 from .transport import Departure, Failure, Reply, Sender
 
 __all__ = ["Lane"]
@@ -93,4 +94,9 @@ def _log_failure(task: asyncio.Task[Any]) -> None:
     """Tell the log what nobody waits for any more; a lost claim is the order of the day."""
     if not task.cancelled() and (error := task.exception()) is not None:
         level = logging.INFO if isinstance(error, ClaimLost) else logging.ERROR
-        log.log(level, "an exchange whose caller was cancelled failed: %s", error)
+        log.log(
+            level,
+            "an exchange whose caller was cancelled failed: %s",
+            error,
+            extra=fields(reason=type(error).__name__),
+        )

@@ -14,19 +14,18 @@ from .errors import PayoutConflict, PayoutNotFound
 from .events import Event
 from .feed import Feed, Notice
 from .journal import Journal
+from .logs import fields
 from .models import Endpoint
+from .monitor import Monitor
+from .observer import Observers
 from .payout import Payout, outcome
 from .polling import Polling
 from .redirects import OnRedirect, Redirects
 from .request import PayoutRequest
 
-__all__ = ["Means", "Observer", "PayoutGateway", "Resolve"]
+__all__ = ["Means", "Observers", "PayoutGateway", "Resolve"]
 
 log = logging.getLogger(__name__)
-
-Observer = Callable[[Payout, Event], None]
-"""Told of every change after it is durable; what it raises is logged and changes nothing."""
-
 
 Resolve = Callable[[str], Awaitable[PayoutRequest | None]]
 """Finds the request of a payout by its client_orderid, where the caller keeps it."""
@@ -95,7 +94,7 @@ class Means:
         client: The gateway's client.
         journal: The journal.
         polling: How often a status is asked for.
-        observer: Told of every change once it is durable.
+        observer: Told what happens to payouts.
         resolve: Finds the request of a payout that nobody handed in.
         on_redirect: Takes the links for receivers.
         server_callback_url: Where the gateway sends callbacks, unless a request says another.
@@ -106,12 +105,13 @@ class Means:
         back_off: Spaces the questions out while nobody answers them.
         feed: Whoever listens to what happens.
         redirects: The links that were handed over.
+        monitor: Tells the log and the observers.
     """
 
     client: PayoutGateway
     journal: Journal
     polling: Polling
-    observer: Observer | None
+    observer: Observers | None
     resolve: Resolve | None
     on_redirect: OnRedirect | None
     server_callback_url: str | None
@@ -122,11 +122,13 @@ class Means:
     back_off: BackOff = attrs.field(factory=BackOff, init=False)
     feed: Feed = attrs.field(factory=Feed, init=False)
     redirects: Redirects = attrs.field(init=False)
+    monitor: Monitor = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Let the breaker ask through the client."""
+        """Let the breaker ask through the client, and the monitor tell the observers."""
         self.breaker = Breaker(self.client.probe, self.client.max_sends)
         self.redirects = Redirects(self.on_redirect)
+        self.monitor = Monitor(self.observer)
 
     async def find_request(self, client_orderid: str) -> PayoutRequest | None:
         """Ask the caller for a request; a caller that fails has none."""
@@ -140,7 +142,12 @@ class Means:
                     raise  # it is we who are cancelled, and not something within the caller's code
                 # Its class alone: its text may hold the receiver's data.
                 failed = type(error).__name__
-                log.error("resolve failed for payout %s: %s", client_orderid, failed)  # noqa: TRY400 - likewise
+                log.error(  # noqa: TRY400 - likewise
+                    "payout %s: resolve failed: %s",
+                    client_orderid,
+                    failed,
+                    extra=fields(client_orderid, reason=failed),
+                )
         return found
 
     async def load(self, client_orderid: str) -> Payout:
@@ -171,16 +178,11 @@ class Means:
             return request
         return attrs.evolve(request, server_callback_url=self.server_callback_url)
 
-    def tell(self, payout: Payout, event: Event | None) -> None:
+    def tell(self, payout: Payout, event: Event | None, before: Payout | None = None) -> None:
         """Tell of a change that is durable; of one that another process has made with None."""
         if self.feed.is_heard:
             self.feed.tell(Notice(outcome(payout), event))
         if event is None:
-            return
-        log.debug("payout %s: %s -> %s", payout.client_orderid, type(event).__name__, payout.state)
-        if self.observer is None:
-            return
-        try:
-            self.observer(payout, event)
-        except Exception:
-            log.exception("the observer failed; the payout goes on")
+            self.monitor.overtaken(payout)
+        else:
+            self.monitor.changed(payout, event, before)

@@ -31,7 +31,7 @@ from .errors import (
 from .events import Approved
 from .feed import Events
 from .journal import Journal, Owner
-from .means import Means, Observer, PayoutGateway, Resolve
+from .means import Means, Observers, PayoutGateway, Resolve
 from .models import Deadlines, Flow, Outcome, State, is_callback_address
 from .oversight import Oversight
 from .payout import Payout
@@ -53,7 +53,7 @@ class Orchestrator(Oversight):
         journal: The journal, not yet open.
         polling: How often a status is asked for.
         deadlines: How long each wait of a new payout may take before ``run`` hands it back.
-        observer: Told of every change once it is durable.
+        observer: An ``Observer``, or a function of a changed payout and its event; or several.
         resolve: Finds the request of a payout that ``resume`` or ``advance`` must send and that
             nobody handed in since the process began; None when there is none.
         on_redirect: Awaited with the outcome of a payout whose receiver must follow
@@ -73,7 +73,7 @@ class Orchestrator(Oversight):
         *,
         polling: Polling = Polling(),
         deadlines: Deadlines = Deadlines(),
-        observer: Observer | None = None,
+        observer: Observers | None = None,
         resolve: Resolve | None = None,
         on_redirect: OnRedirect | None = None,
         server_callback_url: str | None = None,

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
+from .logs import fields
 from .models import Outcome, State
 
 __all__ = ["OnRedirect", "Redirects"]
@@ -45,7 +46,12 @@ class Redirects:
         except Exception as error:  # noqa: BLE001 - the host's code may raise anything
             # Its class alone: its text may hold the link.
             name, failed = outcome.client_orderid, type(error).__name__
-            log.error("payout %s: on_redirect failed: %s; it is called again", name, failed)  # noqa: TRY400 - likewise
+            log.error(  # noqa: TRY400 - likewise
+                "payout %s: on_redirect failed: %s; it is called again",
+                name,
+                failed,
+                extra=fields(name, reason=failed),
+            )
         else:
             self._taken[outcome.client_orderid] = link
 

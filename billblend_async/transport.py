@@ -6,7 +6,6 @@ redirects or compression, and none is ever followed or undone.
 
 import asyncio
 import contextlib
-import logging
 import os
 import secrets
 import ssl
@@ -35,8 +34,6 @@ __all__ = [
     "http_transport",
     "make_ssl_context",
 ]
-
-log = logging.getLogger(__name__)
 
 AsyncTransport = httpx.AsyncBaseTransport
 """What a user may put in place of httpx's own transport."""

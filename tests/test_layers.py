@@ -33,23 +33,30 @@ ARROWS: dict[str, set[str]] = {
     "diagram": {"transitions", "models"},
     "transitions": {"events", "models"},
     "polling": {"commands"},
+    "observer": {"events", "payout"},
+    "logs": {"events", "payout"},
+    "monitor": VALUES | MACHINE | {"observer", "logs"},
+    "otel": VALUES | {"events", "payout", "observer"},
     "wire": VALUES,
     "keys": set(),
     "signing": {"keys"},
     "transport": {"keys", "signing"},
-    "lane": {"transport"},
+    "lane": {"transport", "logs"},
     "callbacks": {"answers", "signing", "wire"},
     "replies": {"answers", "transport", "wire"},
     "client": VALUES | {"wire", "keys", "signing", "callbacks", "transport", "lane", "replies"},
     "journal": VALUES | MACHINE,
-    "breaker": {"answers"},
+    "breaker": {"answers", "logs"},
     "feed": {"callbacks", "events", "models"},
-    "redirects": {"models"},
-    "means": VALUES | MACHINE | {"polling", "journal", "breaker", "callbacks", "feed", "redirects"},
+    "redirects": {"models", "logs"},
+    "means": VALUES
+    | MACHINE
+    | {"polling", "journal", "breaker", "callbacks", "feed", "redirects"}
+    | {"observer", "logs", "monitor"},
     "timing": VALUES | MACHINE | {"polling"},
-    "driver": VALUES | MACHINE | {"means", "timing"},
+    "driver": VALUES | MACHINE | {"means", "timing", "logs"},
     "crew": {"driver", "means", "payout"},
-    "delivery": VALUES | MACHINE | {"callbacks", "crew", "driver", "feed", "timing"},
+    "delivery": VALUES | MACHINE | {"callbacks", "crew", "driver", "feed", "timing", "logs"},
     "admission": VALUES | MACHINE | {"means", "crew", "driver"},
     "oversight": VALUES | MACHINE | {"means", "crew"},
     "concurrency": set(),
@@ -57,7 +64,7 @@ ARROWS: dict[str, set[str]] = {
     | MACHINE
     | {"polling", "journal", "means", "driver", "crew", "concurrency"}
     | {"admission", "callbacks", "delivery", "feed", "oversight", "redirects"},
-    "endpoint": {"callbacks", "delivery"},
+    "endpoint": {"callbacks", "delivery", "logs"},
     "settings": {"models", "keys"},
     "batch": VALUES,
     "report": VALUES,
@@ -77,6 +84,7 @@ ARROWS: dict[str, set[str]] = {
 PURE = (
     VALUES
     | MACHINE
+    | {"observer", "logs"}
     | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server
@@ -91,6 +99,7 @@ HOMES = {
     "httpx": {"transport", "sandbox.postman"},  # the postman plays the gateway's own sending side
     "cryptography": {"keys"},
     "tenacity": {"orchestrator"},
+    "opentelemetry": {"otel"},
     "rich": {"report", "cli", "decisions", "payroll"},
     "starlette": {"sandbox.app", "sandbox.site", "sandbox.messages"},
     "uvicorn": {"sandbox.server"},

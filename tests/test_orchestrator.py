@@ -33,6 +33,7 @@ from billblend_async.errors import (
 from billblend_async.events import CheckStarted, Event, PayNotSent, PayStarted, Released
 from billblend_async.machine import Payout
 from billblend_async.models import Deadlines, Doubt, Flow, OpenReason, Outcome, State
+from billblend_async.monitor import Monitor
 from billblend_async.orchestrator import Orchestrator
 from billblend_async.polling import Polling
 from billblend_async.request import PayoutRequest
@@ -338,7 +339,7 @@ class TestClaims:
                 def fill(payout: Payout, _: Event, kind: Any = kind, j: Any = journal) -> None:
                     j.is_full = payout.state is (State.NEW if kind is CHECK else State.VALIDATED)
 
-                h.payouts._means.observer = fill
+                h.payouts._means.monitor = Monitor(fill)
                 with pytest.raises(JournalUnavailable):
                     await h.payouts.run(request())
                 assert 0 == h.client.sent[kind, "po-1"]
@@ -609,7 +610,7 @@ class TestObserver:
             raise LookupError
 
         async with house() as h:
-            h.payouts._means.observer = fail
+            h.payouts._means.monitor = Monitor(fail)
             assert (await h.payouts.run(request())).is_approved
 
     @virtually
@@ -618,8 +619,10 @@ class TestObserver:
         async with house() as h:
             journal = h.journal
             seen: list[bool] = []
-            h.payouts._means.observer = lambda payout, event: seen.append(
-                event is journal.events[payout.client_orderid][payout.sequence]
+            h.payouts._means.monitor = Monitor(
+                lambda payout, event: seen.append(
+                    event is journal.events[payout.client_orderid][payout.sequence]
+                )
             )
             await h.payouts.run(request())
 
