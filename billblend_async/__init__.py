@@ -62,7 +62,9 @@ if TYPE_CHECKING:
         Outcome,
         State,
     )
+    from .observer import Observer
     from .orchestrator import Orchestrator
+    from .otel import OpenTelemetryObserver
     from .payout import Payout
     from .polling import Polling
     from .request import PayoutRequest
@@ -100,7 +102,9 @@ __all__ = [
     "NotFound",
     "NotSent",
     "Notice",
+    "Observer",
     "OpenReason",
+    "OpenTelemetryObserver",
     "Orchestrator",
     "Outcome",
     "Owner",
@@ -146,7 +150,9 @@ _ROOMS = {
     "journal": "Journal Owner",
     "journal.sqlite": "SqliteJournal",
     "models": "Alarm Deadlines Doubt Endpoint Flow OpenReason Outcome State",
+    "observer": "Observer",
     "orchestrator": "Orchestrator",
+    "otel": "OpenTelemetryObserver",
     "payout": "Payout",
     "polling": "Polling",
     "request": "PayoutRequest",
