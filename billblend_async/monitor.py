@@ -102,12 +102,12 @@ def _checked(listener: Any) -> Listener:  # noqa: ANN401 - whatever the host han
     """Refuse what could never be told anything, and say why."""
     if isinstance(listener, type) and issubclass(listener, Observer):
         raise TypeError(f"observer: give an object, {listener.__name__}(), and not its class")
-    if not isinstance(listener, Observer) and not callable(listener):
+    accepted: Listener = listener
+    if not isinstance(accepted, Observer) and not callable(accepted):
         raise TypeError(f"observer: {type(listener).__name__} is neither an Observer nor callable")
-    for hook in _all_hooks(listener):
+    for hook in _all_hooks(accepted):
         if inspect.iscoroutinefunction(hook):
             raise TypeError("observer: it is told and not awaited, so it cannot be async")
-    accepted: Listener = listener
     return accepted
 
 

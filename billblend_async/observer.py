@@ -33,6 +33,7 @@ class Observer(Protocol):
 
         It is called in the task of whoever runs the payout, with the context of that task.
         """
+        return
 
     def changed(self, payout: Payout, event: Event) -> None:
         """Hear of a change that this process has made durable.
@@ -41,9 +42,11 @@ class Observer(Protocol):
             payout: As the event has left it.
             event: What happened.
         """
+        return
 
     def overtaken(self, payout: Payout) -> None:
         """Hear that another process, which shares the journal, has led a payout on to here."""
+        return
 
     def asked(self, payout: Payout, answer: StatusEnd, seconds: float) -> None:
         """Hear how a status request ended, before what it brought is recorded.
@@ -53,6 +56,7 @@ class Observer(Protocol):
             answer: What the answer was.
             seconds: From the question to its answer, with the wait for a free connection.
         """
+        return
 
     def sent(self, payout: Payout, command: Command, answer: SendEnd, seconds: float) -> None:
         """Hear how a request that may move money ended, once that is recorded.
@@ -64,12 +68,14 @@ class Observer(Protocol):
             seconds: From its claim, right before its first byte, to its answer; 0 for one that
                 never came so far.
         """
+        return
 
     def left(self, payout: Payout) -> None:
         """Hear that this process ceases to drive a payout: finished, handed back or cancelled.
 
         The answer to a request that was under way can still come afterwards, as a change.
         """
+        return
 
 
 Listener = Observer | Callable[[Payout, Event], None]

@@ -7,7 +7,7 @@ Spans: ``billblend.payout`` lasts for as long as this process drives a payout. W
 is a span (``billblend.phase.validating``), and within its state each request that may move money is
 one (``billblend.send.payout-pay``). Status requests are counted (``billblend.status.requests``);
 one that ends in another way than the one before it is an event. A payout that goes on after a
-restart, or that is stepped, delivered to or decided on, has a span each time, with
+restart, or that is stepped, hinted at or decided on, has a span each time, with
 ``billblend.resumed`` and the ``billblend.sequence`` it went on from; search by
 ``billblend.client_orderid`` to see all of them. A span is an error if it leaves the payout to a
 person: in Attention, with an alarm, or with the gateway's status ``error``. A declined payout is no
@@ -232,6 +232,8 @@ class OpenTelemetryObserver(Observer):
 
     def _go_on(self, drive: _Drive, payout: Payout, event: Event | None) -> None:
         """Enter the state that a payout has come into, or tell what has happened within one."""
+        if payout.sequence < drive.payout.sequence:
+            return  # told late, of what is over
         before, drive.payout = drive.payout.state, payout
         if before is payout.state:
             if event is not None and drive.phase is not None:
