@@ -23,6 +23,7 @@ from .errors import (
     JournalError,
     PayoutNotFound,
 )
+from .listening import add_listen
 from .payroll import POLL_HELP, Plan, add_pay, polling, positive, run_batch
 from .polling import Polling
 from .settings import Settings, read_settings
@@ -113,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     add_approve(approve)
     journal = commands.add_parser("journal", help="declare what a journal cannot know by itself")
     add_journal(journal)
+
+    listen = commands.add_parser("listen", help="take the gateway's callbacks in")
+    add_listen(listen)
 
     sandbox = commands.add_parser("sandbox", help="run a gateway to play against, on this machine")
     sandbox.add_argument("--port", type=int, default=8765, help="0 takes a free one")

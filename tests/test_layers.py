@@ -68,7 +68,9 @@ ARROWS: dict[str, set[str]] = {
     "settings": {"models", "keys"},
     "batch": VALUES,
     "report": VALUES,
-    "sandbox": VALUES | {"wire", "keys", "signing"},
+    "server": set(),
+    "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
+    "sandbox": VALUES | {"wire", "keys", "signing", "server"},
     "demo": {"settings"},
     "desk": {"settings", "models", "polling", "client", "means", "orchestrator", "journal"}
     | {"redirects"},
@@ -102,7 +104,7 @@ HOMES = {
     "opentelemetry": {"otel"},
     "rich": {"report", "cli", "decisions", "payroll"},
     "starlette": {"sandbox.app", "sandbox.site", "sandbox.messages"},
-    "uvicorn": {"sandbox.server"},
+    "uvicorn": {"server"},
     "sqlite3": {"journal"},
 }
 

@@ -6,10 +6,10 @@ from typing import Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from ..server import HANG_UP
 from .wire import build_answer
 
 __all__ = [
-    "HANG_UP",
     "answer",
     "content_type",
     "error_page",
@@ -18,8 +18,6 @@ __all__ = [
     "requested_url",
 ]
 
-HANG_UP: Final = "billblend.hang_up"
-"""The ASGI extension of our server that closes the connection of a request without an answer."""
 _JSON: Final = "application/vnd.pay+json"
 
 

@@ -5,32 +5,25 @@ import contextlib
 import functools
 import random
 import secrets
-import socket
 import time
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar
-
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from typing import Literal, Self, TypeVar
 
 from ..errors import ClosedError, ConfigurationError
 from ..keys import Credentials, RsaSigner, make_private_key
 from ..models import Endpoint, is_loopback
+from ..server import Server, take_port
 from .app import PREFIX, Merchant, build_app
 from .faults import Faults
 from .gateway import Gateway
-from .messages import HANG_UP
 from .postman import Delivery, Postman
 from .scenarios import Scenario
 
 __all__ = ["Sandbox"]
 
 T = TypeVar("T")
-
-_HANG_UP: Final = 0.5
-"""Seconds that a client has to finish its request when the server closes."""
 
 
 class Sandbox:
@@ -113,7 +106,7 @@ class Sandbox:
         self._sends_callbacks = callbacks
         self._round: asyncio.Task[None] | None = None
         self._base_url: str | None = None
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -153,7 +146,7 @@ class Sandbox:
         """
         # Making a key and reading one each take longer than an event loop may be held up.
         self._private_key, merchant = await asyncio.to_thread(self._enrol, self._private_key)
-        listener = _listen(self._host, self._port)
+        listener = take_port(self._host, self._port)
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.gateway.site = f"http://{host}:{listener.getsockname()[1]}"
         self._base_url = f"{self.gateway.site}{PREFIX}"
@@ -166,7 +159,7 @@ class Sandbox:
             postman=self._postman,
             nap=functools.partial(_nap, leaving),
         )
-        self._server = _Server(app, leaving)
+        self._server = Server(app, leaving)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         self._serving.add_done_callback(lambda _: listener.close())
         try:
@@ -222,95 +215,3 @@ def _made(value: T | None) -> T:
     if value is None:
         raise ClosedError("sandbox")
     return value
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Take the port; a name is never looked up, so nothing but this machine can be meant."""
-    address = "127.0.0.1" if host == "localhost" else host
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        return socket.create_server((address, port), family=family)
-    except OSError as error:
-        reason = error.strerror
-    raise ConfigurationError(
-        f"port: {port} of {host} cannot be used ({reason}); 0 takes a free one"
-    )
-
-
-class _QuietProtocol(H11Protocol):
-    """HTTP/1.1 without an access log, whatever the loggers of the process are set to."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
-        super().__init__(*args, **kwargs)
-        self.access_log = False
-        app = self.app
-
-        async def with_hang_up(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
-            scope["extensions"] = {HANG_UP: self._hang_up}
-            await app(scope, receive, send)
-
-        self.app = with_hang_up
-
-    def _hang_up(self) -> None:
-        # Nothing more is written from here on, not even once the app returns.
-        self.cycle.disconnected = True
-        self.transport.abort()
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn as a guest in somebody else's loop: no signal handlers, no log settings, no waits."""
-
-    def __init__(self, app: Callable[..., Any], leaving: asyncio.Event) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=_QuietProtocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                proxy_headers=False,
-                server_header=False,
-            )
-        )
-        self._open = asyncio.Event()
-        self._leaving = leaving
-
-    def leave(self) -> None:
-        """Begin to close."""
-        self.should_exit = True
-        self._leaving.set()
-
-    async def main_loop(self) -> None:
-        """Renew the Date header each second and leave at once; uvicorn would look for it late."""
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._leaving.wait(), 1)
-
-    async def open_or_ended(self, serving: asyncio.Task[None]) -> None:
-        """Wait until it answers; raise what kept it from doing so."""
-        serving.add_done_callback(lambda _: self._open.set())
-        await self._open.wait()
-        if serving.done():
-            await serving
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer, and say so."""
-        await super().startup(sockets)
-        self._open.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close every connection; one whose client never finishes its request is cut."""
-        timer = asyncio.get_running_loop().call_later(_HANG_UP, self._hang_up)
-        try:
-            await super().shutdown(sockets)
-        finally:
-            timer.cancel()
-
-    def _hang_up(self) -> None:
-        for connection in tuple(self.server_state.connections):
-            connection.transport.abort()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Leave the signals to the program whose loop this is."""
-        yield

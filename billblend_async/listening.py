@@ -1,0 +1,67 @@
+"""The command that takes callbacks in for payouts which other processes run."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+from .callbacks import LONGEST_QUERY
+from .console import end_on_signals
+from .desk import check_journal, make_client, make_orchestrator
+from .endpoint import CallbackEndpoint
+from .errors import ConfigurationError
+from .settings import Settings, read_settings
+
+__all__ = ["add_listen"]
+
+_HEADERS: Final = 64 * 1024
+
+
+def add_listen(listen: argparse.ArgumentParser) -> None:
+    """Give ``billblend listen`` its options."""
+    listen.add_argument("--journal", type=Path, required=True, help="the journal of the payouts")
+    listen.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    listen.add_argument("--port", type=int, default=8080, help="0 takes a free one")
+    listen.set_defaults(run=_listen)
+
+
+def _listen(arguments: argparse.Namespace) -> int:
+    check_journal(arguments.journal)
+    settings = read_settings(os.environ)
+    if not settings.credentials.callback_controls:
+        raise ConfigurationError(
+            "BILLBLEND_MERCHANT_CONTROL is not set; without it no callback can be verified"
+        )
+    if not 0 <= arguments.port < 65536:
+        raise ConfigurationError("--port: must lie between 0, for any free one, and 65535")
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(settings, arguments.journal, arguments.host, arguments.port))
+    return 0
+
+
+async def _serve(settings: Settings, journal: Path, host: str, port: int) -> None:
+    """Take callbacks in at any path until a signal ends it; nothing is ever sent from here."""
+    from .server import Server, take_port
+
+    end_on_signals()
+    with take_port(host, port) as listener:
+        async with (
+            make_client(settings) as client,
+            make_orchestrator(client, journal) as payouts,
+        ):
+            leaving = asyncio.Event()
+            server = Server(CallbackEndpoint(payouts), leaving, LONGEST_QUERY + _HEADERS)
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            try:
+                await server.open_or_ended(serving)
+                name = f"[{host}]" if ":" in host else host
+                address = f"http://{name}:{listener.getsockname()[1]}/"
+                print(f"Callbacks are taken in at {address} and every path below it.", flush=True)
+                await asyncio.shield(serving)
+            except asyncio.CancelledError:
+                pass
+            finally:
+                server.leave()
+                await serving

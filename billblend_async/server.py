@@ -1,0 +1,124 @@
+"""A small HTTP server as a guest in the caller's event loop, for the sandbox and for callbacks."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .errors import ConfigurationError
+
+__all__ = ["HANG_UP", "Server", "take_port"]
+
+HANG_UP: Final = "billblend.hang_up"
+"""The ASGI extension of this server that closes the connection of a request without an answer."""
+_HANG_UP: Final = 0.5
+"""Seconds that a client has to finish its request when the server closes."""
+
+
+def take_port(host: str, port: int) -> socket.socket:
+    """Take a port; a name is never looked up, so localhost can mean nothing but this machine.
+
+    Raises:
+        ConfigurationError: It is taken, or the host is no address of this machine.
+    """
+    address = "127.0.0.1" if host == "localhost" else host
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return socket.create_server((address, port), family=family)
+    except OSError as error:
+        reason = error.strerror
+    raise ConfigurationError(
+        f"port: {port} of {host} cannot be used ({reason}); 0 takes a free one"
+    )
+
+
+class _QuietProtocol(H11Protocol):
+    """HTTP/1.1 without an access log, whatever the loggers of the process are set to."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*args, **kwargs)
+        self.access_log = False
+        app = self.app
+
+        async def with_hang_up(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
+            scope["extensions"] = {HANG_UP: self._hang_up}
+            await app(scope, receive, send)
+
+        self.app = with_hang_up
+
+    def _hang_up(self) -> None:
+        # Nothing more is written from here on, not even once the app returns.
+        self.cycle.disconnected = True
+        self.transport.abort()
+
+
+class Server(uvicorn.Server):
+    """Uvicorn as a guest in somebody else's loop: no signal handlers, no log settings, no waits.
+
+    Args:
+        app: What it serves.
+        leaving: Set when it begins to close.
+        longest_head: Bytes of the longest request line and headers.
+    """
+
+    def __init__(
+        self, app: Callable[..., Any], leaving: asyncio.Event, longest_head: int = 64 * 1024
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=_QuietProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                proxy_headers=False,
+                server_header=False,
+                h11_max_incomplete_event_size=longest_head,
+            )
+        )
+        self._open = asyncio.Event()
+        self._leaving = leaving
+
+    def leave(self) -> None:
+        """Begin to close."""
+        self.should_exit = True
+        self._leaving.set()
+
+    async def main_loop(self) -> None:
+        """Renew the Date header each second and leave at once; uvicorn would look for it late."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), 1)
+
+    async def open_or_ended(self, serving: asyncio.Task[None]) -> None:
+        """Wait until it answers; raise what kept it from doing so."""
+        serving.add_done_callback(lambda _: self._open.set())
+        await self._open.wait()
+        if serving.done():
+            await serving
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and say so."""
+        await super().startup(sockets)
+        self._open.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close every connection; one whose client never finishes its request is cut."""
+        timer = asyncio.get_running_loop().call_later(_HANG_UP, self._hang_up)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
+
+    def _hang_up(self) -> None:
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the signals to the program whose loop this is."""
+        yield
