@@ -4,10 +4,8 @@ import argparse
 import asyncio
 import contextlib
 import os
-import shlex
 import sys
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -26,6 +24,7 @@ from .errors import (
 from .listening import add_listen
 from .payroll import POLL_HELP, Plan, add_pay, polling, positive, run_batch
 from .polling import Polling
+from .sandbox.command import add_sandbox, run_sandbox
 from .settings import Settings, read_settings
 
 __all__ = ["main"]
@@ -119,9 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add_listen(listen)
 
     sandbox = commands.add_parser("sandbox", help="run a gateway to play against, on this machine")
-    sandbox.add_argument("--port", type=int, default=8765, help="0 takes a free one")
-    sandbox.add_argument("--validation", type=float, default=2.0, help="seconds the bank takes")
-    sandbox.add_argument("--processing", type=float, default=2.0, help="seconds a payment takes")
+    add_sandbox(sandbox)
     sandbox.set_defaults(run=_sandbox)
 
     demo = commands.add_parser("demo", help="pay a sample file against the sandbox")
@@ -166,38 +163,13 @@ async def _ask_status(client_orderid: str, journal: Path | None) -> int:
 
 def _sandbox(arguments: argparse.Namespace) -> int:
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_run_sandbox(arguments.port, arguments.validation, arguments.processing))
+        asyncio.run(_serve_sandbox(arguments))
     return 0
 
 
-async def _run_sandbox(port: int, validation: float, processing: float) -> None:
-    from .sandbox import Sandbox
-
+async def _serve_sandbox(arguments: argparse.Namespace) -> None:
     end_on_signals()
-    with tempfile.TemporaryDirectory(prefix="billblend-sandbox-") as directory:
-        async with Sandbox(port=port, validation=validation, processing=processing) as sandbox:
-            key = Path(directory) / "private-key.pem"
-            key.touch(mode=0o600)
-            key.write_text(sandbox.private_key)
-            exports = {
-                "BILLBLEND_BASE_URL": sandbox.base_url,
-                "BILLBLEND_LOGIN": sandbox.login,
-                "BILLBLEND_PRIVATE_KEY": str(key),
-                "BILLBLEND_MERCHANT_CONTROL": sandbox.merchant_control,
-                "BILLBLEND_ENDPOINT_ID": str(sandbox.endpoint_id),
-            }
-            _print_lines(
-                [
-                    "# The sandbox gateway is running; Ctrl-C stops it. Use these settings:",
-                    *(f"export {name}={shlex.quote(value)}" for name, value in exports.items()),
-                ]
-            )
-            with contextlib.suppress(asyncio.CancelledError):
-                await sandbox.wait()
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    print("\n".join(lines), flush=True)
+    await run_sandbox(arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import attrs
+import httpx
 import pytest
 from desk import ACCOUNTS, NAMES, Desk, ended, open_desk, pay_arguments
 from payouts import PATHS, opened
@@ -20,6 +21,7 @@ from billblend_async.journal import Owner
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.machine import evolve
 from billblend_async.models import State
+from billblend_async.sandbox.scenarios import SCENARIOS
 from billblend_async.wire import RequestKind
 
 
@@ -339,6 +341,46 @@ async def test_sandbox_prints_its_settings(desk: Desk) -> None:
     assert 0 == process.returncode
     assert [] == desk.sandbox.gateway.requests
     assert not Path(desk.environ["BILLBLEND_PRIVATE_KEY"]).exists()
+
+
+async def test_sandbox_with_faults(desk: Desk) -> None:
+    """Faults and callbacks are set on the command line, and the page of orders is named."""
+    faults = ("--fault", "payout-pay:drop_after:0.1", "--fault", "status:delay:0.5:2")
+    process = await desk.start("sandbox", "--port", "0", "--no-callbacks", *faults)
+    assert process.stdout is not None
+    head = [(await process.stdout.readline()).decode() for _ in range(2)]
+    page = head[1].split()[-1]
+    async with httpx.AsyncClient(trust_env=False) as http:
+        assert "<html" in (await http.get(page)).text
+        switched = (await http.get(f"{page}faults")).json()["faults"]
+    process.terminate()
+    await process.communicate()
+
+    assert 0 == process.returncode
+    assert [("payout-pay", "drop_after", 0.1, None), ("status", "delay", 0.5, 2.0)] == [
+        (each["command"], each["fault"], each["share"], each["seconds"]) for each in switched
+    ]
+
+
+@pytest.mark.parametrize("command", [[], ["sandbox"]])
+def test_help_has_every_account(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The sandbox's help tells what happens to each account and what can go wrong."""
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+
+    out = capsys.readouterr().out
+    lines = [f"{account}  {scenario.tale}" for account, scenario in SCENARIOS.items()]
+    assert bool(command) is all(line in out for line in lines)
+    assert bool(command) is ("callback: delay, duplicate, lost" in out)
+
+
+def test_wrong_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    """A fault that does not exist is bad input, and what exists is named."""
+    with pytest.raises(SystemExit) as caught:
+        main(["sandbox", "--fault", "payout-pay:drop"])
+
+    assert 3 == caught.value.code
+    assert "fault: must be drop_before, drop_after" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,11 @@ class Sandbox:
         return _made(self._base_url)
 
     @property
+    def page_url(self) -> str:
+        """Where to look at its orders in a browser, and to let things go wrong."""
+        return f"{_made(self._base_url).removesuffix(PREFIX)}/sandbox/"
+
+    @property
     def private_key(self) -> str:
         """The merchant's private key as PEM, to give to a client."""
         return _made(self._private_key)

@@ -1,0 +1,91 @@
+"""The ``sandbox`` command: a gateway to play against, with its settings on the screen."""
+
+import argparse
+import asyncio
+import contextlib
+import shlex
+import tempfile
+from pathlib import Path
+
+from ..errors import ConfigurationError
+from .faults import FAULTS, Switch, read_switch
+from .scenarios import SCENARIOS
+
+__all__ = ["add_sandbox", "run_sandbox"]
+
+
+def add_sandbox(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``billblend sandbox``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"{_faults()}\n\n{_accounts()}"
+    parser.add_argument("--port", type=int, default=8765, help="0 takes a free one")
+    parser.add_argument("--validation", type=float, default=2.0, help="seconds the bank takes")
+    parser.add_argument("--processing", type=float, default=2.0, help="seconds a payment takes")
+    parser.add_argument(
+        "--fault",
+        type=_switch,
+        action="append",
+        default=[],
+        metavar="COMMAND:FAULT[:HOW-OFTEN[:SECONDS]]",
+        help="let something go wrong; may be given several times (see below)",
+    )
+    parser.add_argument(
+        "--no-callbacks", dest="callbacks", action="store_false", help="send no callbacks"
+    )
+
+
+async def run_sandbox(arguments: argparse.Namespace) -> None:
+    """Print the settings to use with a new sandbox, and serve it until cancelled."""
+    from .server import Sandbox
+
+    sandbox = Sandbox(
+        port=arguments.port,
+        validation=arguments.validation,
+        processing=arguments.processing,
+        callbacks=arguments.callbacks,
+    )
+    for switch in arguments.fault:
+        sandbox.faults.add(switch)
+    with tempfile.TemporaryDirectory(prefix="billblend-sandbox-") as directory:
+        async with sandbox:
+            key = Path(directory) / "private-key.pem"
+            key.touch(mode=0o600)
+            key.write_text(sandbox.private_key)
+            exports = {
+                "BILLBLEND_BASE_URL": sandbox.base_url,
+                "BILLBLEND_LOGIN": sandbox.login,
+                "BILLBLEND_PRIVATE_KEY": str(key),
+                "BILLBLEND_MERCHANT_CONTROL": sandbox.merchant_control,
+                "BILLBLEND_ENDPOINT_ID": str(sandbox.endpoint_id),
+            }
+            print("# The sandbox gateway is running; Ctrl-C stops it.")
+            print(f"# Its orders and the switches for faults: {sandbox.page_url}")
+            print("# Use these settings:")
+            lines = (f"export {name}={shlex.quote(value)}" for name, value in exports.items())
+            print("\n".join(lines), flush=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await sandbox.wait()
+
+
+def _switch(text: str) -> Switch:
+    reason = ""
+    try:
+        return read_switch(text)
+    except ConfigurationError as error:
+        reason = str(error)
+    raise argparse.ArgumentTypeError(reason)
+
+
+def _faults() -> str:
+    lines = [f"  {command}: {', '.join(faults)}" for command, faults in FAULTS.items()]
+    return "\n".join(
+        [
+            "faults, by command; HOW-OFTEN is a share (0.1), a count (x3) or both (0.1x3):",
+            *lines,
+        ]
+    )
+
+
+def _accounts() -> str:
+    lines = [f"  {account}  {scenario.tale}" for account, scenario in SCENARIOS.items()]
+    return "\n".join(["what happens to a payout, by its account_number:", *lines])
