@@ -21,6 +21,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+import attrs
 import pytest
 from echo_gateway import ENDINGS, LOST, EchoGateway
 from leaks import (
@@ -35,9 +36,15 @@ from leaks import (
     told_by,
 )
 from leaks import secrets as planted
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from rich.console import Console
 
 import billblend_async
+from billblend_async import Observer, OpenTelemetryObserver
 from billblend_async.answers import StatusReport
 from billblend_async.batch import read_batch
 from billblend_async.client import Client
@@ -70,7 +77,7 @@ def request(name: str, *, token: bool = False) -> PayoutRequest:
 
 
 class Notebook(logging.Handler):
-    """Keeps all that is logged, with its arguments and tracebacks."""
+    """Keeps all that is logged, with its arguments, fields and tracebacks."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -78,7 +85,7 @@ class Notebook(logging.Handler):
         self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines += [self.format(record), repr((record.msg, record.args))]
+        self.lines += [self.format(record), repr(vars(record))]
 
     @property
     def octets(self) -> bytes:
@@ -98,6 +105,44 @@ def notebook() -> Iterator[Notebook]:
     logging.getLogger().removeHandler(book)
     for logger, level in before:
         logger.setLevel(level)
+
+
+class Diary(Observer):
+    """Writes down all that an observer is told."""
+
+    def __init__(self) -> None:
+        self.told: list[bytes] = []
+
+    def _write(self, payout: Payout, *words: Any, **more: Any) -> None:
+        if payout.redirect_to is None:  # the documented exception
+            self.told.append(shown(outcome_of(payout), *words, more, attrs.asdict(payout)))
+
+    joined = changed = overtaken = asked = sent = left = _write
+
+    @property
+    def octets(self) -> bytes:
+        return b"\n".join(self.told)
+
+
+class Screen:
+    """Keeps all that OpenTelemetry shows."""
+
+    def __init__(self) -> None:
+        self._spans, self._reader = InMemorySpanExporter(), InMemoryMetricReader()
+        self._tracers = TracerProvider(shutdown_on_exit=False)
+        self._tracers.add_span_processor(SimpleSpanProcessor(self._spans))
+        self._meters = MeterProvider([self._reader], shutdown_on_exit=False)
+
+    def observer(self) -> OpenTelemetryObserver:
+        """Make an observer that shows payouts here."""
+        return OpenTelemetryObserver(tracer_provider=self._tracers, meter_provider=self._meters)
+
+    @property
+    def octets(self) -> bytes:
+        data = self._reader.get_metrics_data()
+        assert data is not None
+        spans = [span.to_json() for span in self._spans.get_finished_spans()]
+        return "\n".join([*spans, data.to_json()]).encode(errors="backslashreplace")
 
 
 _LOGGERS = (None, "billblend_async", "httpx", "httpcore", "asyncio", "tenacity")
@@ -204,10 +249,7 @@ async def test_payouts(
     seen: list[bytes] = []
     while_open: dict[str, bytes] = {}
 
-    def observe(payout: object, event: Event) -> None:
-        if payout.redirect_to is None:  # type: ignore[attr-defined] # a Payout
-            seen.append(shown(payout, event))
-
+    diary, screen = Diary(), Screen()
     made, path = credentials(), tmp_path / "payouts.db"
     requests = [request(f"{way}-{n}", token=n > 0) for way in WAYS for n in range(2)]
 
@@ -217,7 +259,7 @@ async def test_payouts(
         payouts = Orchestrator(
             client,
             journal,
-            observer=observe,
+            observer=[diary, screen.observer()],
             polling=Polling(shortest=0.02, longest=0.04),
             deadlines=Deadlines(doubt=2.0),
         )
@@ -242,11 +284,15 @@ async def test_payouts(
     assert sorted(ends * 2) == sorted(told.state for told in outcomes)
     assert b"httpcore" in notebook.octets
     assert b"Using selector" in notebook.octets or b"asyncio" in notebook.octets
+    assert all(f"{way}-0".encode() in screen.octets for way in WAYS)
+    assert len(diary.told) > 20 * len(WAYS)
     gc.collect()
     evidence = {
         **files(tmp_path),
         "log": notebook.octets,
         "shown": b"\n".join(seen),
+        "observer": diary.octets,
+        "OpenTelemetry": screen.octets,
         "report": reported(*outcomes),
     }
     assert [] == leaks(evidence)
