@@ -7,12 +7,12 @@ const MOST = 500, EACH = 1000;
 const known = new Map();
 let timer = 0, asking = null, lastText = null, announce = false;
 
-const clock = new Intl.DateTimeFormat(undefined, {
+const clock = new Intl.DateTimeFormat("en", {
   hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false,
 });
 const time = (at) => clock.format(new Date(at * 1000));
 const many = (count, one, more = one + "s") =>
-  `${count.toLocaleString()} ${count === 1 ? one : more}`;
+  `${count.toLocaleString("en")} ${count === 1 ? one : more}`;
 
 function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
@@ -49,57 +49,59 @@ function makeRow(order) {
   row.append(name, sum, status, when, history, callbacks);
   put(part(name, "span"), order.client_orderid);
   put(part(name, "span", "small soft number"), order.paynet_order_id);
-  put(sum, `${order.amount} ${order.currency}`);
   put(when, time(order.made_at));
   const box = part(status, "div");
   return {
-    row, callbacks, status: part(box, "span", "status"), stage: part(box, "div", "small soft"),
-    history: folded(history), deliveries: null, order: null,
+    row, sum, status: part(box, "span", "status"), stage: part(box, "div", "small soft"),
+    form: part(box, "a", "small"), history: folded(history),
+    callbacks: part(callbacks, "ul", "small number"), text: null,
   };
 }
 
-function fill(fold, title, lines) {
-  put(fold.summary, title);
-  lines.forEach((line, at) => put(fold.list.children[at] ?? part(fold.list, "li"), line));
-  while (fold.list.children.length > lines.length) fold.list.lastChild.remove();
+function fill(list, lines) {
+  lines.forEach((line, at) => put(list.children[at] ?? part(list, "li"), line));
+  while (list.children.length > lines.length) list.lastChild.remove();
 }
 
 function change(shown, order, text) {
   if (shown.text === text) return;
   shown.text = text;
+  put(shown.sum, `${order.amount} ${order.currency}`);
   put(shown.status, order.status);
   shown.status.className = `status ${order.status}`;
-  put(shown.stage, [order.order_stage, order.error_message].filter(Boolean).join(": "));
-  const steps = order.history.map((step) => `${time(step.at)} ${step.event}`);
-  fill(shown.history, many(steps.length, "step"), steps);
-  if (!order.deliveries.length) return;
-  shown.deliveries ??= folded(shown.callbacks);
-  const last = order.deliveries.at(-1);
-  const said = (each) => (each.status === null ? "no answer" : `answered ${each.status}`);
-  const title = last.status === 200 ? "delivered" : "not delivered";
-  fill(
-    shown.deliveries,
-    `${title}, ${many(order.deliveries.length, "try", "tries")}`,
-    order.deliveries.map((each) => `${time(each.at)} ${said(each)}`),
-  );
+  const why = order.error_message ? `: ${order.error_message}` : "";
+  put(shown.stage, order.order_stage + why);
+  put(shown.form, order.form ? "Receiver's form" : "");
+  if (order.form) shown.form.href = order.form;
+  shown.form.hidden = !order.form;
+  const steps = order.history.map((step) => `${time(step.at)} ${step.what}`);
+  put(shown.history.summary, many(steps.length, "step"));
+  fill(shown.history.list, steps);
+  fill(shown.callbacks, order.deliveries.map(describeDelivery));
+}
+
+function describeDelivery({ type, tries, answer, is_delivered, is_over }) {
+  if (!tries) return `${type}: ${answer ?? "on its way"}`;
+  const end = is_delivered ? "delivered" : is_over ? "given up" : "not delivered yet";
+  return `${type}: ${end}, ${many(tries, "try", "tries")}, last answer ${answer ?? "awaited"}`;
 }
 
 function show(answer) {
-  const wanted = new Set();
+  const wanted = new Set(answer.orders.map((order) => order.paynet_order_id));
+  // First, so that no row that stays has to move, which would take the focus from it.
+  for (const [id, shown] of known) {
+    if (wanted.has(id)) continue;
+    shown.row.remove();
+    known.delete(id);
+  }
   let place = rows.firstChild;
   for (const order of answer.orders) {
     const id = order.paynet_order_id;
-    wanted.add(id);
     if (!known.has(id)) known.set(id, makeRow(order));
     const shown = known.get(id);
     change(shown, order, JSON.stringify(order));
     if (shown.row === place) place = place.nextSibling;
     else rows.insertBefore(shown.row, place);
-  }
-  for (const [id, shown] of known) {
-    if (wanted.has(id)) continue;
-    shown.row.remove();
-    known.delete(id);
   }
   const text = describe(answer);
   put(byId("count"), text);
@@ -110,7 +112,8 @@ function show(answer) {
 
 function describe({ total, matching, orders }) {
   if (!total) return "No orders yet. The list fills by itself when a payout arrives.";
-  const fit = matching === total ? many(total, "order") : `${matching.toLocaleString()} of ${many(total, "order")} fit`;
+  const all = many(total, "order");
+  const fit = matching === total ? all : `${matching.toLocaleString("en")} of ${all} fit`;
   return orders.length < matching ? `${fit}; the newest ${orders.length} are shown` : fit;
 }
 
@@ -147,32 +150,44 @@ function plan() {
   if (live.checked && !document.hidden) timer = setTimeout(refresh, EACH);
 }
 
-function describeFault(fault) {
-  const share = fault.share < 1 ? `${+(fault.share * 100).toFixed(2)} % of requests` : "each request";
-  const left = fault.count === null ? "" : `, ${fault.count} more at most`;
-  const wait = fault.seconds === null ? "" : `, ${fault.seconds} s`;
-  return `${fault.command}: ${words(fault.fault)}${wait}, ${share}${left}`;
+const words = (name) => name.replaceAll("_", " ");
+let kinds = {};
+
+function describeFault({ command, fault, share, count, seconds }) {
+  const often = share < 1 ? `${+(share * 100).toFixed(4)} % of requests` : "each request";
+  const left = count === null ? "" : `, ${many(count, "more time")} at most`;
+  const wait = seconds === null ? "" : ` of ${seconds} s`;
+  return `${command}: ${words(fault)}${wait}, ${often}${left}`;
 }
 
-const words = (name) => name.replaceAll("-", " ");
-
-function showFaults({ commands, kinds, faults }) {
-  offer(byId("command"), commands);
-  offer(byId("fault"), kinds);
-  const list = byId("faults");
+function showFaults({ commands, faults }) {
+  if (!byId("command").options.length) {
+    kinds = commands;
+    offer(byId("command"), Object.keys(kinds));
+    offerKinds();
+  }
   put(byId("fault-count"), faults.length ? `${faults.length} set` : "none set");
+  const list = byId("faults");
   faults.forEach((fault, at) => {
     const item = list.children[at] ?? makeFault(list);
-    item.command = fault.command;
+    item.fault = fault;
     put(item.firstChild, describeFault(fault));
-    item.lastChild.setAttribute("aria-label", `Clear the fault of ${fault.command}`);
+    item.lastChild.setAttribute("aria-label", `Clear ${fault.command}: ${words(fault.fault)}`);
   });
   while (list.children.length > faults.length) list.lastChild.remove();
 }
 
 function offer(select, names) {
-  if (select.options.length) return;
-  for (const name of names) select.add(new Option(words(name), name));
+  select.replaceChildren(...names.map((name) => new Option(words(name), name)));
+}
+
+function offerKinds() {
+  offer(byId("fault"), kinds[byId("command").value]);
+  offerSeconds();
+}
+
+function offerSeconds() {
+  byId("seconds").disabled = byId("fault").value !== "delay";
 }
 
 function makeFault(list) {
@@ -182,8 +197,10 @@ function makeFault(list) {
   clear.type = "button";
   put(clear, "Clear");
   clear.addEventListener("click", () => {
+    // The button goes away with its fault, so the focus must not go with it.
     byId("fault-panel").querySelector("summary").focus();
-    setFault({ command: item.command, fault: null }, "The fault is cleared.");
+    const { command, fault } = item.fault;
+    setFault({ command, fault, share: 0 }, "The fault is cleared.");
   });
   return item;
 }
@@ -202,17 +219,22 @@ async function setFault(fault, said) {
 
 byId("fault-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const number = (id) => (byId(id).value === "" ? null : byId(id).valueAsNumber);
+  const number = (id) => (byId(id).disabled || byId(id).value === "" ? null : +byId(id).value);
   setFault({
     command: byId("command").value, fault: byId("fault").value, share: number("share") / 100,
     count: number("limit"), seconds: number("seconds"),
   }, "The fault is set.");
 });
+byId("command").addEventListener("change", offerKinds);
+byId("fault").addEventListener("change", offerSeconds);
 let typing = 0;
 filter.addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(() => { announce = true; refresh(); }, 150);
 });
 live.addEventListener("change", () => (live.checked ? refresh() : plan()));
-document.addEventListener("visibilitychange", () => (document.hidden ? plan() : live.checked && refresh()));
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && live.checked) refresh();
+  else plan();
+});
 refresh();
