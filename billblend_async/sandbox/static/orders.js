@@ -82,8 +82,10 @@ function change(shown, order, text) {
 
 function describeDelivery({ type, tries, answer, is_delivered, is_over }) {
   if (!tries) return `${type}: ${answer ?? "on its way"}`;
-  const end = is_delivered ? "delivered" : is_over ? "given up" : "not delivered yet";
-  return `${type}: ${end}, ${many(tries, "try", "tries")}, last answer ${answer ?? "awaited"}`;
+  const times = many(tries, "try", "tries");
+  if (is_delivered) return `${type}: delivered, ${times}`;
+  const end = is_over ? "given up" : "not delivered yet";
+  return `${type}: ${end}, ${times}, last answer ${answer ?? "awaited"}`;
 }
 
 function show(answer) {
