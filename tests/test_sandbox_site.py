@@ -185,7 +185,9 @@ class TestOrders:
             (FIRST, ["po-1"]),
             ("7 usd", ["po-3"]),
             ("declined", ["po-2"]),
-            ("10.4", []),
+            ("decl", ["po-2"]),
+            ("10.4 po-1", ["po-1"]),
+            ("10.4 po-3", []),
         ],
     )
     async def test_filter(self, visitor: Visitor, text: str, names: list[str]) -> None:
@@ -237,7 +239,7 @@ class TestFaults:
         answer = await visitor.post("/sandbox/faults", data=wanted)
 
         assert answer.json() == (await visitor.get("/sandbox/faults")).json()
-        assert list(FAULTS) == answer.json()["commands"]
+        assert dict(FAULTS) == {k: tuple(v) for k, v in answer.json()["commands"].items()}
         html = {"command": "payout", "fault": "html", "share": 1, "count": 3, "seconds": None}
         delay = {"command": "status", "fault": "delay", "share": 0.5, "count": None, "seconds": 2}
         assert [html, delay] == await visitor.faults()

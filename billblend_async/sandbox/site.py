@@ -20,7 +20,7 @@ from ..errors import ConfigurationError, InvalidInput, Problem
 from ..models import is_loopback
 from ..parameters import amount_text
 from ..wire import FORM
-from .faults import FAULTS, FaultKind, Faults
+from .faults import FAULTS, Faults
 from .gateway import Gateway
 from .messages import content_type, read_body
 from .notices import final_redirect
@@ -76,7 +76,7 @@ class Site:
         """Answer the newest orders with their history; ``text`` filters them, ``limit`` ends them.
 
         ``total`` counts all orders, ``matching`` those that fit the text: each of its words must
-        be a part of an id, or be the amount, the currency or the status.
+        be a part of an id, the amount, the currency or the status.
         """
         words = request.query_params.get("text", "").casefold().split()
         limit = request.query_params.get("limit", "")
@@ -98,11 +98,10 @@ class Site:
         return JSONResponse([_delivery(each) for each in reversed(self.postman.deliveries)])
 
     async def show_faults(self, _: Request) -> Response:
-        """Answer what can go wrong and what is switched on."""
+        """Answer what can go wrong with each command and what is switched on."""
         return JSONResponse(
             {
-                "commands": list(FAULTS),
-                "kinds": list(FaultKind),
+                "commands": {command: list(kinds) for command, kinds in FAULTS.items()},
                 "faults": [attrs.asdict(each) for each in self.faults.switches()],
             }
         )
@@ -189,13 +188,11 @@ def _delivery(delivery: Delivery) -> dict[str, object]:
 
 
 def _fits(order: Order, words: list[str], at: float) -> bool:
-    ids = (order.paynet_order_id, order.client_orderid.casefold())
-    exact = (
-        amount_text(order.amount_at(at), order.currency),
-        order.currency.casefold(),
-        str(order.standing(at).status),
-    )
-    return all(word in exact or any(word in each for each in ids) for word in words)
+    amount = amount_text(order.amount_at(at), order.currency)
+    status = str(order.standing(at).status)
+    told = (order.paynet_order_id, order.client_orderid, amount, order.currency, status)
+    text = " ".join(told).casefold()
+    return all(word in text for word in words)
 
 
 async def _show_start(request: Request) -> Response:

@@ -53,8 +53,7 @@ function makeRow(order) {
   const box = part(status, "div");
   return {
     row, sum, status: part(box, "span", "status"), stage: part(box, "div", "small soft"),
-    form: part(box, "a", "small"), history: folded(history),
-    callbacks: part(callbacks, "ul", "small number"), text: null,
+    history: folded(history), callbacks: part(callbacks, "ul", "small number"), text: null,
   };
 }
 
@@ -71,9 +70,6 @@ function change(shown, order, text) {
   shown.status.className = `status ${order.status}`;
   const why = order.error_message ? `: ${order.error_message}` : "";
   put(shown.stage, order.order_stage + why);
-  put(shown.form, order.form ? "Receiver's form" : "");
-  if (order.form) shown.form.href = order.form;
-  shown.form.hidden = !order.form;
   const steps = order.history.map((step) => `${time(step.at)} ${step.what}`);
   put(shown.history.summary, many(steps.length, "step"));
   fill(shown.history.list, steps);
