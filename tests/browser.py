@@ -149,9 +149,9 @@ class Element:
         """Type into it."""
         await self._do("value", text=text)
 
-    async def clear(self) -> None:
-        """Empty a field."""
-        await self._do("clear")
+    async def erase(self) -> None:
+        """Empty a field as a person does: mark everything and press the delete key."""
+        await self.type("\ue009a\ue000\ue017")
 
     async def text(self) -> str:
         """Read what a person sees of it."""
@@ -255,6 +255,14 @@ class Browser:
             return any(text in each for each in await self.texts(css))
 
         await self.until(look, f"{text!r} in {css}")
+
+    async def until_texts(self, css: str, texts: list[str]) -> None:
+        """Wait until the fitting elements say exactly this."""
+
+        async def look() -> bool:
+            return await self.texts(css) == texts
+
+        await self.until(look, f"{texts} in {css}")
 
     async def page_text(self) -> str:
         """Read what a person sees."""
