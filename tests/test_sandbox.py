@@ -856,8 +856,8 @@ class TestDoor:
         assert "needs uvicorn; install billblend-async[cli]" in done.stderr
 
     def test_names(self) -> None:
-        """Behind the door are the model and the server, and nothing else."""
-        assert door.__all__ == ["Gateway", "Sandbox"]
+        """Behind the door are the model, its scenarios and the server, and nothing else."""
+        assert door.__all__ == ["SCENARIOS", "Gateway", "Sandbox", "Scenario", "Standing"]
         assert door.Sandbox is Sandbox
         assert door.Gateway is Gateway
         with pytest.raises(AttributeError, match="Elsewhere"):

@@ -353,6 +353,14 @@ class TestReversal:
             with pytest.raises(InvalidInput, match="approved payout"):
                 made.reverse(order, AT + 60)
 
+    def test_only_two_kinds(self) -> None:
+        """There is no other way for money to come back."""
+        made = paid("1234567890")
+        kind: Any = "refund"
+
+        with pytest.raises(ValueError, match="kind"):
+            made.reverse(FIRST, AT + 60, kind)
+
 
 class TestSerialNumbers:
     def test_pinned(self) -> None:

@@ -2,16 +2,18 @@
 
 ``Gateway`` is the pure model and needs nothing but attrs; ``Sandbox`` serves it over HTTP on this
 machine and needs the extra ``cli`` (starlette and uvicorn), so it is imported when it is asked for.
+``SCENARIOS`` tells what happens to a payout by its ``account_number``, and ``Scenario`` makes more.
 """
 
 from typing import TYPE_CHECKING
 
 from .gateway import Gateway
+from .scenarios import SCENARIOS, Scenario, Standing
 
 if TYPE_CHECKING:
     from .server import Sandbox
 
-__all__ = ["Gateway", "Sandbox"]
+__all__ = ["SCENARIOS", "Gateway", "Sandbox", "Scenario", "Standing"]
 
 
 def __getattr__(name: str) -> object:

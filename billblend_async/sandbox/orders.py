@@ -30,7 +30,9 @@ class Reversal:
         at: Its instant.
     """
 
-    kind: Literal["reversal", "chargeback"]
+    kind: Literal["reversal", "chargeback"] = attrs.field(
+        validator=attrs.validators.in_(("reversal", "chargeback"))
+    )
     at: float
 
 
