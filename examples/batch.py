@@ -42,6 +42,6 @@ async def pay(file: Path) -> Counter[str]:
 
 if __name__ == "__main__":
     try:
-        print(dict(asyncio.run(pay(Path(sys.argv[1])))))
+        print(dict(sorted(asyncio.run(pay(Path(sys.argv[1]))).items())))
     except InvalidInput as error:
         sys.exit(str(error))

@@ -194,6 +194,24 @@ def test_one_package_one_home() -> None:
     assert set() == set(homes) - known
 
 
+@pytest.mark.parametrize(
+    "example", sorted(PACKAGE.parent.glob("examples/*.py")), ids=lambda path: path.stem
+)
+def test_examples_use_public_names(example: Path) -> None:
+    """An example takes from us what anybody may take, and no more."""
+    taken = {
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(example.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("billblend_async")
+        for alias in node.names
+    }
+    public = {("billblend_async", name) for name in billblend_async.__all__}
+
+    assert taken - {("billblend_async.settings", "read_settings")}
+    assert set() == taken - public - {("billblend_async.settings", "read_settings")}
+    assert "import billblend_async" not in example.read_text(encoding="utf-8")
+
+
 def test_sandbox_never_meets_the_client() -> None:
     """The sandbox plays the other side and shares no code that sends."""
     for module in FILES:
