@@ -19,6 +19,8 @@ from billblend_async.sandbox.server import Sandbox
 from billblend_async.signing import control
 
 Answers = Callable[[int], int]
+STEADY = 0.99
+"""A wall clock may run a little slower than the event loop's while it is being set right."""
 
 
 class Merchant(Server):
@@ -222,7 +224,7 @@ class TestTries:
             for before, after in zip(merchant.instants, merchant.instants[1:], strict=False)
         ]
         for pause, least in zip(pauses, (1, 2, 4, 8, 16, 32, 60, 60), strict=True):
-            assert pause >= least * 0.01
+            assert pause >= least * 0.01 * STEADY
 
     async def test_redirect_is_not_followed(self) -> None:
         """A redirect is an answer that is not 200, and nobody goes where it points."""
@@ -352,7 +354,7 @@ class TestFaults:
             send(opened, merchant.origin)
             (delivery,) = await over(opened)
 
-        assert merchant.instants[0] >= delivery.at + 0.2
+        assert merchant.instants[0] >= delivery.at + 0.2 * STEADY
 
 
 async def test_scenario_of_the_check() -> None:
