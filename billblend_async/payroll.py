@@ -220,7 +220,7 @@ async def run_payouts(
     if not is_written:
         return UNFINISHED
     problems = [told.problem for told in outcomes.values()]
-    if all(isinstance(p, SendingStopped) and p.is_setting for p in problems):
+    if problems and all(isinstance(p, SendingStopped) and p.is_setting for p in problems):
         return BAD_CONFIGURATION
     return exit_status(batch, outcomes, check_only=not plan.pay)
 
