@@ -24,7 +24,7 @@ __all__ = ["Delivery", "Mailbox"]
 log = logging.getLogger(__name__)
 
 _LOOKS: Final = 3
-"""Questions after a callback about a payout that nobody runs."""
+"""Questions after a callback about a payout that nobody runs, each a shortest gap apart."""
 _REMEMBERED: Final = 10_000
 """Finished payouts whose last question is remembered, so that callbacks cannot cause a storm."""
 
@@ -49,6 +49,7 @@ class Mailbox:
     crew: Crew
     _asked: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
     _looking: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
+    _looks: dict[str, int] = attrs.field(factory=dict, init=False)
 
     async def deliver(self, callback: Callback) -> Delivery:
         """Take a callback in.
@@ -66,14 +67,18 @@ class Mailbox:
                 raise VerificationFailed("the callback's order is not the order of this payout")
             if payout.state.is_terminal:
                 return await self._compare(driver, callback)
-            self._hasten(driver)
-            if known is None:
-                raise DeliverAgain(callback.client_orderid, "its order id is not known here yet")
-            if callback.is_later_transaction:
-                raise DeliverAgain(callback.client_orderid, "the payout itself is not final here")
+            if known is None or callback.is_later_transaction:
+                self._hasten(driver)
+                missing = "its order id is not known" if known is None else "it is not final"
+                raise DeliverAgain(callback.client_orderid, f"{missing} here yet")
             at = self.crew.means.wall_clock()
-            is_news = await driver.record(CalledBack(at=at, status=callback.status))
-            return Delivery.NOTED if is_news else Delivery.KNOWN
+            if await driver.record(CalledBack(at=at, status=callback.status)):
+                self._hasten(driver)
+                return Delivery.NOTED
+            if driver.payout.state.is_terminal:  # another process has led it there meanwhile
+                return await self._compare(driver, callback)
+            # What was heard before hastens nothing: whoever repeats it must not make us ask.
+            return Delivery.KNOWN
 
     def close(self) -> None:
         """End the questions that nobody waits for."""
@@ -100,7 +105,10 @@ class Mailbox:
             raise PayoutNotFound(name)
         if not isinstance(answer, StatusReport):
             raise DeliverAgain(name, "the gateway did not tell its status")
-        if answer.paynet_order_id != callback.paynet_order_id:
+        told = answer.paynet_order_id or order  # an answer need not name what the question named
+        if told is None:
+            raise DeliverAgain(name, "the gateway did not tell its order id")
+        if told != callback.paynet_order_id:
             raise VerificationFailed("the callback's order is not the order of this payout")
         is_news = await driver.learn_late(Ask(order), answer)
         if is_later:
@@ -132,24 +140,28 @@ class Mailbox:
         """Let whoever runs the payout ask soon; if nobody does, ask a few times."""
         driver.hint()
         name = driver.payout.client_orderid
-        if driver.users == 1 and name not in self._looking:
+        if driver.runners:
+            return
+        self._looks[name] = _LOOKS
+        if name not in self._looking:
             task = asyncio.create_task(self._look(name), name=f"billblend callback {name}")
             self._looking[name] = task
-            task.add_done_callback(lambda _: self._looking.pop(name, None))
 
     async def _look(self, client_orderid: str) -> None:
-        """Ask about a payout that nobody runs; nothing is ever sent from here."""
+        """Ask about a payout that nobody runs; nothing is ever sent from here.
+
+        Its own timetable may have slowed down to minutes, and its deadline may have passed.
+        """
         try:
             async with self.crew.driver(client_orderid) as driver:
-                for _ in range(_LOOKS):
-                    if not await driver.ask() or driver.users > 1:
+                while self._looks[client_orderid] > 0:
+                    self._looks[client_orderid] -= 1
+                    driver.hint()
+                    if driver.runners or not await driver.ask():
                         return
-                    await driver.timing.nap(driver.timing.pause(driver.payout))
+                    await asyncio.sleep(self.crew.means.polling.shortest)
         except BillblendError as error:
             # Whoever runs the payout next asks again; the callback itself is durable.
-            log.warning(
-                "payout %s: asking after a callback failed: %s",
-                client_orderid,
-                error,
-                extra=fields(client_orderid, reason=type(error).__name__),
-            )
+            log.warning("payout %s: asking after a callback failed: %s", client_orderid, error)
+        finally:
+            del self._looks[client_orderid], self._looking[client_orderid]

@@ -62,7 +62,8 @@ class Driver:
     Attributes:
         payout: The payout as the journal has it, as far as this process knows.
         request: What the caller handed in, while it did.
-        users: How many tasks drive it.
+        users: How many tasks use it.
+        runners: How many of them drive it to its end.
         timing: When the next command is due.
     """
 
@@ -74,6 +75,7 @@ class Driver:
         "_writing",
         "payout",
         "request",
+        "runners",
         "timing",
         "users",
     )
@@ -84,6 +86,7 @@ class Driver:
         self.payout = payout
         self.request: PayoutRequest | None = None
         self.users = 0
+        self.runners = 0
         self._turn = asyncio.Lock()
         self._writing = asyncio.Lock()
         self._claimed_at: float | None = None

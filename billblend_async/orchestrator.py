@@ -26,6 +26,7 @@ from .errors import (
     BillblendError,
     ClosedError,
     ConfigurationError,
+    DecisionRefused,
     JournalError,
 )
 from .events import Approved
@@ -243,13 +244,12 @@ class Orchestrator(Oversight):
         """Approve a payout that was run with ``pay=False``, and run it on to its end.
 
         Nothing but the journal is needed for that. The bank's validation is asked for once more
-        before pay is sent. A caller that is cancelled ends its wait; the approval stands.
+        before pay is sent, unless it was seen within ten seconds. A caller that is cancelled ends
+        its wait; the approval stands, and approving it again goes on with it.
 
         Args:
             client_orderid: The payout.
             who: The person who approves.
-
-        Approving it again goes on with it.
 
         Raises:
             DecisionRefused: It was not held, or is finished without approval.
@@ -260,7 +260,11 @@ class Orchestrator(Oversight):
         decision = Approved(at=self._means.wall_clock(), who=who)
         async with self._crew.driver(client_orderid) as driver:
             if driver.payout.approved_by is None:
-                await self._decide(client_orderid, decision)
+                try:
+                    await self._decide(client_orderid, decision)
+                except DecisionRefused:
+                    if driver.payout.approved_by is None:
+                        raise  # and nobody else has approved it meanwhile
             return await self._drive(driver)
 
     async def deliver(self, callback: Callback) -> Delivery:
@@ -363,7 +367,11 @@ class Orchestrator(Oversight):
             sleep=driver.timing.nap,
             retry_error_callback=_ignore,
         )
-        await polling(driver.advance)
+        driver.runners += 1
+        try:
+            await polling(driver.advance)
+        finally:
+            driver.runners -= 1
         return driver.outcome
 
 
