@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _LOOKS: Final = 3
 """Questions after a callback about a payout that nobody runs, each a shortest gap apart."""
 _REMEMBERED: Final = 10_000
-"""Finished payouts whose last question is remembered, so that callbacks cannot cause a storm."""
+"""Payouts whose last question is remembered, so that callbacks cannot cause a storm."""
 
 
 class Delivery(enum.Enum):
@@ -68,7 +68,8 @@ class Mailbox:
             if payout.state.is_terminal:
                 return await self._compare(driver, callback)
             if known is None or callback.is_later_transaction:
-                self._hasten(driver)
+                if self._is_calm(callback.client_orderid):
+                    self._hasten(driver)
                 missing = "its order id is not known" if known is None else "it is not final"
                 raise DeliverAgain(callback.client_orderid, f"{missing} here yet")
             at = self.crew.means.wall_clock()
@@ -101,7 +102,7 @@ class Mailbox:
         answer = await means.client.status(name, order)
         means.back_off.learn(answer)
         means.monitor.asked(payout, answer, clock() - began)
-        if isinstance(answer, NotFound):
+        if isinstance(answer, NotFound) and order is None:
             raise PayoutNotFound(name)
         if not isinstance(answer, StatusReport):
             raise DeliverAgain(name, "the gateway did not tell its status")
@@ -126,15 +127,19 @@ class Mailbox:
         Raises:
             DeliverAgain: It is too soon.
         """
-        means, now = self.crew.means, clock()
-        last = self._asked.get(client_orderid)
-        is_soon = last is not None and now - last < means.polling.shortest
-        if is_soon or means.back_off.delay(0.0):
+        if self.crew.means.back_off.delay(0.0) or not self._is_calm(client_orderid):
             raise DeliverAgain(client_orderid, "its status was asked for a moment ago")
+
+    def _is_calm(self, client_orderid: str) -> bool:
+        """Tell whether no callback that leaves no record has made us ask for a while."""
+        now, last = clock(), self._asked.get(client_orderid)
+        if last is not None and now - last < self.crew.means.polling.shortest:
+            return False
         self._asked[client_orderid] = now
         self._asked.move_to_end(client_orderid)
         if len(self._asked) > _REMEMBERED:
             self._asked.popitem(last=False)
+        return True
 
     def _hasten(self, driver: Driver) -> None:
         """Let whoever runs the payout ask soon; if nobody does, ask a few times."""
