@@ -6,6 +6,7 @@ digits from the order id to the client_orderid or back, or change all its other 
 verifies is a hint that it is time to ask for the status, and never an outcome.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -22,6 +23,7 @@ LONGEST_QUERY: Final = 256 * 1024
 """Bytes of the longest callback: merchant_data of 64 KiB comes back in it, each byte escaped."""
 _LONGEST: Final = {"status": 32, "orderid": 32, "client_orderid": 128, "type": 32}
 """Characters; of the order id as many as its digits can be."""
+_WORD: Final = re.compile("[A-Za-z_-]+")
 
 
 @attrs.frozen(kw_only=True)
@@ -137,8 +139,8 @@ def _verified(
             return f"the {what} has no {key} that can be right"
     if not (told["orderid"].isascii() and told["orderid"].isdigit()):
         return f"the {what} has no orderid that can be right"
-    # No status ends so: its last digits would be the first ones of the order id.
-    if told["status"][-1].isdigit():
+    # A status is one word. One with digits would hold the order id, moved over the first joint.
+    if not _WORD.fullmatch(told["status"]):
         return f"the {what} has no status that can be right"
     # One text would be taken for many secrets of one character, which anybody can guess.
     live = (merchant_controls,) if isinstance(merchant_controls, str) else tuple(merchant_controls)

@@ -16,7 +16,7 @@ from .driver import Driver
 from .errors import BillblendError, DeliverAgain, PayoutNotFound, VerificationFailed
 from .events import CalledBack
 from .feed import Notice
-from .logs import fields, fields_of
+from .logs import fields_of
 from .timing import clock
 
 __all__ = ["Delivery", "Mailbox"]
