@@ -97,10 +97,12 @@ class SimulatedClient:
             number=paynet_order_id,
             whose=self._whose,
         )
+        self._gateway.see_calling(client_orderid, self._whose, is_send=True)
         return await self._alone(partial(self._exchange, send, before_send, after))
 
     async def status(self, client_orderid: str, paynet_order_id: str | None = None) -> StatusAnswer:
         """Ask for the status."""
+        self._gateway.see_calling(client_orderid, self._whose, is_send=False)
 
         async def exchange() -> StatusAnswer:
             fault = self._fate.pick("status", STATUS_FAULTS)
@@ -148,6 +150,7 @@ class SimulatedClient:
             currency=request.currency,
             whose=self._whose,
         )
+        self._gateway.see_calling(send.client_orderid, self._whose, is_send=True)
         return await self._alone(partial(self._exchange, send, before_send, after))
 
     async def _alone(

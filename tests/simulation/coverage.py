@@ -49,6 +49,8 @@ JOURNALED: Final = (
     "Finished",
     "NeedsAttention",
     "RedirectRequired",
+    "Approved",
+    "CalledBack",
 )
 TRAITS: Final = (
     "declined",
@@ -63,6 +65,19 @@ TRAITS: Final = (
     "slow-bank",
     "wavering-word",
 )
+LATER: Final = ("reversal", "chargeback")
+"""Traits of orders that are approved: what follows on them."""
+CALLBACK_FAULTS: Final = (
+    "lost",
+    "late",
+    "repeated",
+    "hangs-up",
+    "replayed",
+    "type-swapped",
+    "never-true",
+    "mispaired",
+)
+HOST_FAULTS: Final = ("hook-raises", "hook-hangs", "listens")
 WIRE_FAULTS: Final = (
     "connect-refused",
     "connect-timeout",
@@ -117,6 +132,18 @@ DEEDS: Final = (
     "conflict",
     "foreign-order",
     "stopped",
+    "approve",
+    "approve-early",
+    "approve-at-once",
+    "approve-again",
+    "withdraw-held",
+    "run-again",
+    "forgotten",
+)
+ANSWERS: Final = (
+    *(f"genuine-{status}" for status in (200, 403, 503)),
+    *(f"forged-{status}" for status in (200, 403, 503)),
+    "nobody-there",
 )
 
 POSSIBLE: Final = frozenset(
@@ -125,8 +152,12 @@ POSSIBLE: Final = frozenset(
     + [("probe", fault) for fault in PROBE_FAULTS]
     + [("status", fault) for fault in STATUS_FAULTS]
     + [(event, fault) for event in JOURNALED for fault in JOURNAL_FAULTS]
-    + [("order", trait) for trait in TRAITS]
-    + [("crash", state) for state in STATES]
+    + [("order", trait) for trait in (*TRAITS, *LATER)]
+    + [("crash", state) for state in (*STATES, "approved")]
+    + [("callback", fault) for fault in (*CALLBACK_FAULTS, *ANSWERS)]
+    + [("callback-in", state) for state in (*STATES[1:], "final", "withdrawn", "closed")]
+    + [("hook", fault) for fault in ("raises", "hangs")]
+    + [("listener", pace) for pace in ("slow", "quick")]
     + [("world", deed) for deed in DEEDS]
 )
 """Every pair that a run over enough seeds must hit."""
@@ -136,6 +167,7 @@ POSSIBLE_ON_THE_WIRE: Final = frozenset(
     [(step, fault) for step in (*SENDS, "probe", "status") for fault in WIRE_FAULTS]
     + [("status", fault) for fault in KEPT_FAULTS]
     + [("crash", state) for state in STATES]
+    + [("callback", fault) for fault in (*CALLBACK_FAULTS, *ANSWERS)]
 )
 """Every pair that a run over enough seeds must hit at the level of HTTP requests."""
 

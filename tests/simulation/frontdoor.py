@@ -20,6 +20,7 @@ from .coverage import PROBE_FAULTS, SEND_FAULTS, STATUS_FAULTS
 from .fate import Fate
 from .gateway import Gateway, Lost, Reply, Send
 from .invariants import Invariants
+from .loop import Mortal
 from .network import End, Request, Stream, Trip
 
 __all__ = ["CONTROL", "ENDPOINT", "LOGIN", "STEPS", "FrontDoor"]
@@ -56,6 +57,10 @@ class FrontDoor:
         """Look at a request whose first byte leaves."""
         if trip.send is not None:
             self._gateway.see_leaving(trip.send)
+
+    def sees_calling(self, client_orderid: str, whose: Mortal, *, is_send: bool) -> None:
+        """Look at a program that calls upon its client."""
+        self._gateway.see_calling(client_orderid, whose, is_send=is_send)
 
     def sees_cut_off(self, trip: Trip) -> None:
         """End the run: an exchange runs to its end, whoever gives up on it."""

@@ -16,7 +16,7 @@ order's id.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from decimal import Decimal
 from typing import Final, Protocol
@@ -84,6 +84,10 @@ class Witness(Protocol):
         """Look at a pay that takes effect."""
         ...
 
+    def sees_calling(self, client_orderid: str, whose: Mortal, *, is_send: bool) -> None:
+        """Look at a program that calls upon its client."""
+        ...
+
 
 class Gateway:
     """The gateway's memory, and the network before it.
@@ -110,6 +114,7 @@ class Gateway:
         self.not_found: dict[str, list[float]] = {}
         self.refused: list[Send] = []
         self.last_effect_at = 0.0
+        self._announce: Callable[[Order], None] | None = None
 
     @property
     def now(self) -> float:
@@ -119,6 +124,10 @@ class Gateway:
     def watch_by(self, witness: Witness) -> None:
         """Let somebody look at everything that takes effect."""
         self._witness = witness
+
+    def announce_by(self, announce: Callable[[Order], None]) -> None:
+        """Let somebody hear of every order whose end has come into sight."""
+        self._announce = announce
 
     def of(self, client_orderid: str) -> list[Order]:
         """List the orders of a client_orderid."""
@@ -137,6 +146,11 @@ class Gateway:
         """Let the witness look at a request whose first byte leaves."""
         if self._witness is not None:
             self._witness.sees_leaving(send)
+
+    def see_calling(self, client_orderid: str, whose: Mortal, *, is_send: bool) -> None:
+        """Let the witness look at a program that calls upon its client."""
+        if self._witness is not None:
+            self._witness.sees_calling(client_orderid, whose, is_send=is_send)
 
     def take(self, send: Send) -> asyncio.Future[Reply]:
         """Take a whole request, of which every byte has left."""
@@ -194,6 +208,11 @@ class Gateway:
             if order.links and order.paid_at is not None:
                 order.links_until = min(order.links_until, self._loop.now - order.paid_at)
             order.lie = None
+            self._tell_of(order)
+
+    def _tell_of(self, order: Order) -> None:
+        if self._announce is not None:
+            self._announce(order)
 
     def later(self, seconds: float, callback: object, *args: object) -> None:
         """Let something of the world happen later, whoever dies meanwhile."""
@@ -256,6 +275,11 @@ class Gateway:
             order.lie = fate.one_of(sorted(FINAL_WORDS))
         if self._has("wavering-word"):
             order.wavering = fate.one_of(("unknown", "chain_declined", "settling", "Processing"))
+        for kind in ("reversal", "chargeback"):
+            if self._has(kind):
+                order.later, order.later_word = kind, fate.one_of(("approved", "declined"))
+                order.later_after = fate.one_of((1.0, 60.0, 3000.0)) * fate.between(0.0, 1.0)
+        self._tell_of(order)
         return order
 
     def _has(self, trait: str) -> bool:
@@ -278,6 +302,9 @@ class Gateway:
         order.pays += 1
         if order.paid_at is None:
             order.paid_at = self._loop.now
+            if order.ending != "approved":
+                order.later = None
+            self._tell_of(order)
         self.paid[order.client_orderid] += 1
         if self._witness is not None:
             self._witness.sees_paid(order, send)
@@ -326,15 +353,21 @@ class Gateway:
         standing = order.standing(at)
         if order.lie is not None and not self._fate.is_quiet and self._fate.random.random() < 0.1:
             standing = Standing(order.lie, "payout_" + order.lie)
-        word = standing.word
+        word, kind, later_at = standing.word, "payout", order.later_at()
+        if order.later is not None and later_at is not None and at >= later_at:
+            word, kind = order.later_word, order.later
+            standing = Standing(word, f"{kind}_{word}")
         if fault == "odd-word" and word not in FINAL_WORDS:
             word = self._fate.one_of(("settling", "approved?", "final", "paid"))
-        if word in FINAL_WORDS and order.client_orderid == client_orderid:
+        if kind != "payout":
+            order.has_told_later = True
+        elif word in FINAL_WORDS and order.client_orderid == client_orderid:
             order.told.add(word)
         fields = {
             "type": "status-response",
             "status": word,
             "order-stage": standing.stage,
+            "transaction-type": kind,
             "merchant-order-id": order.client_orderid,
             "paynet-order-id": order.number,
             "amount": str(order.amount),

@@ -5,11 +5,15 @@ machine nor the driver. What it finds ends the run.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
+from billblend_async.answers import is_later_transaction
+from billblend_async.callbacks import Callback
 from billblend_async.events import (
+    Approved,
+    CalledBack,
     Checked,
     CheckNotSent,
     CheckStarted,
@@ -29,6 +33,7 @@ from billblend_async.events import (
     Withdrawn,
 )
 from billblend_async.journal.records import fold_events
+from billblend_async.feed import Notice
 from billblend_async.models import Doubt, Flow, Outcome, State
 from billblend_async.payout import Payout
 from billblend_async.wire import RequestKind
@@ -44,6 +49,18 @@ _OLDEST_CLAIM: Final = 10.0
 _RELEASE_AFTER: Final = 60.0
 _NOT_SEEN_FOR: Final = 30.0
 _NOT_SEEN_TIMES: Final = 5
+
+
+_BETWEEN_QUESTIONS: Final = 1.0
+
+
+@runtime_checkable
+class Running(Protocol):
+    """A program that knows what it runs."""
+
+    def is_running(self, client_orderid: str) -> bool:
+        """Tell whether somebody in this program runs a payout."""
+        ...
 
 
 class Violation(AssertionError):
@@ -77,6 +94,7 @@ class Books:
         opened: How it was accepted.
         state: The state that the latest event left it in.
         order: The first order id that was journaled.
+        is_approved: Whether a person has approved it, if it was held.
         claims: Its claims.
         allowed_checks: How many checks may have left by now.
         allowed_pays: How many pays may have left by now.
@@ -89,6 +107,7 @@ class Books:
     state: State = State.NEW
     payout: Payout | None = None
     order: str | None = None
+    is_approved: bool = False
     claims: list[Claim] = attrs.field(factory=list)
     allowed_checks: int = 1
     allowed_pays: int = 1
@@ -116,6 +135,12 @@ class Invariants:
         self._store = store
         self.books: dict[str, Books] = {}
         self.careless: set[str] = set()
+        self.approving: set[str] = set()
+        self.forgotten: frozenset[str] = frozenset()
+        self.signed: set[tuple[str, str, str]] = set()
+        self._questions: dict[tuple[Mortal, str], float] = {}
+        self._links: dict[tuple[Mortal, str], str] = {}
+        self._handed_over: set[tuple[Mortal, str, str]] = set()
 
     def demand(self, holds: object, rule: str, client_orderid: str) -> None:
         """End the run when a rule does not hold."""
@@ -127,6 +152,17 @@ class Invariants:
         self.demand(None, rule, client_orderid)
 
     # the gateway's side
+
+    def sees_calling(self, client_orderid: str, whose: Mortal, *, is_send: bool) -> None:
+        """Check that what is sent is sent by whoever runs it, and questions are a second apart."""
+        if is_send:
+            runs = isinstance(whose, Running) and whose.is_running(client_orderid)
+            self.demand(runs, "sent what nobody runs", client_orderid)
+            return
+        now, last = self._loop.now, self._questions.get((whose, client_orderid))
+        calm = last is None or now - last >= _BETWEEN_QUESTIONS
+        self.demand(calm, "two questions within a second", client_orderid)
+        self._questions[whose, client_orderid] = now
 
     def sees_leaving(self, send: Send) -> None:
         """Check that a durable, fresh and unused claim of this very program stands behind it."""
@@ -150,6 +186,8 @@ class Invariants:
         allowed = books.allowed_pays if is_pay else books.allowed_checks
         self.demand(sent <= allowed, f"{send.kind} left more often than allowed", name)
         if send.kind is RequestKind.PAY:
+            approved = books.is_approved or not books.opened.held
+            self.demand(approved, "pays what nobody has approved", name)
             self.demand(send.number == books.order, "pays an order that is not journaled", name)
         else:
             asked = (books.opened.amount, books.opened.currency)
@@ -186,6 +224,18 @@ class Invariants:
                 self._taken_back(books, payout, event, whose)
             case NotSeen(at=at):
                 self._not_seen(books, payout, at)
+            case Finished(transaction_type=kind) if is_later_transaction(kind):
+                order = self._gateway.orders.get(event.paynet_order_id)
+                told_later = order is not None and order.has_told_later
+                self.demand(told_later, "a reversal, which no status answer has told", name)
+                self.demand(payout.state is books.state, "a reversal moved a payout", name)
+            case Approved():
+                self.demand(name in self.approving, "approved by nobody", name)
+                books.is_approved = True
+            case CalledBack(status=status):
+                is_genuine = (str(status), books.order, name) in self.signed
+                self.demand(is_genuine, "a hint that the gateway never gave", name)
+                self.demand(payout.state is books.state, "a callback moved a payout", name)
             case Checked() | PayAccepted() | Finished():
                 self._named(books, payout, event)
             case Rejected() | PayRefused() | TurnedAway():
@@ -200,6 +250,8 @@ class Invariants:
                 self._decided(books, payout, event)
             case _:
                 pass
+        if books.state is State.AWAITING_RECEIVER:
+            self._leaves_link(books, payout, whose)
         left = books.state is State.ATTENTION and payout.state in (State.NEW, State.VALIDATED)
         self.demand(not left or isinstance(event, Released), "re-armed without a release", name)
         if payout.state is State.ATTENTION:
@@ -207,6 +259,20 @@ class Invariants:
             if books.state is not State.ATTENTION:
                 books.doubt_since = event.at
         books.state, books.payout = payout.state, payout
+
+    def sees_known(self, event: Event, client_orderid: str, whose: Mortal) -> None:
+        """Take note of a link that its program knows to be durable, and so must hand over."""
+        if isinstance(event, RedirectRequired):
+            self._links[whose, client_orderid] = event.redirect_to
+
+    def _leaves_link(self, books: Books, payout: Payout, whose: Mortal) -> None:
+        """Check that a program has handed a link over before it led the payout on."""
+        name = payout.client_orderid
+        before = books.payout.redirect_to if books.payout is not None else None
+        goes = payout.state is not State.AWAITING_RECEIVER or payout.redirect_to != before
+        if goes and before is not None and self._links.get((whose, name)) == before:
+            handed = (whose, name, before) in self._handed_over
+            self.demand(handed, "a link that was never handed over", name)
 
     def _claimed(
         self, books: Books, payout: Payout, event: CheckStarted | PayStarted, whose: Mortal
@@ -303,6 +369,38 @@ class Invariants:
             known = any(outcome.redirect_to == event.redirect_to for event in links)
             self.demand(known, "told a link that is not durable", name)
 
+    def sees_handed_over(self, client_orderid: str, link: str, whose: Mortal) -> None:
+        """Check that a link that is handed over is durable."""
+        links = [e for e in self._store.events[client_orderid] if isinstance(e, RedirectRequired)]
+        known = any(link == event.redirect_to for event in links)
+        self.demand(known, "handed over a link that is not durable", client_orderid)
+        self._handed_over.add((whose, client_orderid, link))
+
+    def sees_acknowledged(self, callback: Callback) -> None:
+        """Check that what a callback told is durable once it is acknowledged."""
+        payout = self._store.payouts.get(callback.client_orderid)
+        holds = payout is not None and (
+            payout.state.is_terminal
+            or (
+                payout.paynet_order_id == callback.paynet_order_id
+                and callback.status in payout.hints
+            )
+        )
+        self.demand(holds, "acknowledged what is not durable", callback.client_orderid)
+
+    def sees_notice(self, notice: Notice) -> None:
+        """Check that what a listener hears is durable."""
+        name, event = notice.outcome.client_orderid, notice.event
+        is_durable = event is None or isinstance(event, Callback)
+        is_durable = is_durable or event in self._store.events.get(name, ())
+        self.demand(is_durable, "told what is not durable", name)
+
+    def has_ended(self, payout: Payout) -> bool:
+        """Tell whether nothing but a person can lead a payout on."""
+        waits = payout.held and payout.state is State.VALIDATED
+        is_forgotten = waits and payout.client_orderid in self.forgotten
+        return payout.state.is_terminal or payout.state is State.ATTENTION or is_forgotten
+
     def check_end(self, names: Iterable[str], *, is_calm: bool) -> None:
         """Check the whole after a quiet period."""
         for name in names:
@@ -310,12 +408,11 @@ class Invariants:
             if books is None or payout is None:
                 self.fail("lost: never accepted", name)
                 continue
-            ended = payout.state.is_terminal or payout.state is State.ATTENTION
-            self.demand(ended, f"after the quiet it is still {payout.state.value}", name)
+            self.demand(self.has_ended(payout), f"after the quiet it is still {payout.state.value}", name)
             folded = fold_events(name, self._store.events[name])
             self.demand(folded == payout, "the events fold to something else", name)
             paid = self._gateway.paid[name]
-            unpaid = payout.state in (State.REJECTED, State.WITHDRAWN)
+            unpaid = payout.held or payout.state in (State.REJECTED, State.WITHDRAWN)
             self.demand(not (unpaid and paid), "told unpaid although it was paid", name)
             if payout.state is State.FINAL:
                 self._check_final(payout)

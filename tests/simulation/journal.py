@@ -39,6 +39,10 @@ class Witness(Protocol):
         """Look at an event that was written, and what it made of its payout."""
         ...
 
+    def sees_known(self, event: Event, client_orderid: str, whose: Mortal) -> None:
+        """Look at an event of which its writer now knows that it is written."""
+        ...
+
 
 @attrs.define(eq=False)
 class Store:
@@ -121,6 +125,7 @@ class SimulatedJournal:
             self._witness.sees_event(becomes, event, self._whose)
 
         await self._submit(type(event).__name__, work)
+        self._witness.sees_known(event, becomes.client_orderid, self._whose)
 
     async def load(self, client_orderid: str) -> Payout | None:
         """Read a payout."""

@@ -50,6 +50,10 @@ class Order:
         paid_at: When the first pay took effect.
         pays: How many pay requests took effect.
         told: The final words that were told of it.
+        later: The transaction that follows on it once it is approved: reversal or chargeback.
+        later_word: How that ends.
+        later_after: Seconds from the payout's end until then.
+        has_told_later: Whether a status answer was about that.
         is_foreign: Whether it is not ours.
     """
 
@@ -70,6 +74,10 @@ class Order:
     paid_at: float | None = None
     pays: int = 0
     told: set[str] = attrs.field(factory=set)
+    later: str | None = None
+    later_word: str = "approved"
+    later_after: float = 0.0
+    has_told_later: bool = False
     is_foreign: bool = False
 
     def standing(self, at: float) -> Standing:
@@ -89,6 +97,22 @@ class Order:
         if passed < self.links_until + self.processing:
             return Standing(self.wavering or "processing", "payout_processing")
         return Standing(self.ending, f"payout_{self.ending}")
+
+    def final_at(self) -> float | None:
+        """Tell when it comes to its end, as things stand; None when something must happen first."""
+        validated_at = self.made_at + self.validation
+        if self.paid_at is not None:
+            return self.paid_at + self.links_until + self.processing
+        if self.ends_at_check is not None:
+            return validated_at
+        return None if self.others_pay_at is None else max(validated_at, self.others_pay_at)
+
+    def later_at(self) -> float | None:
+        """Tell when the transaction that follows on it is over; None when there is none."""
+        ends_at = self.final_at()
+        if self.later is None or self.paid_at is None or ends_at is None:
+            return None
+        return ends_at + self.later_after
 
     def can_be_paid(self, at: float) -> bool:
         """Tell whether a pay takes effect: also a second one does, since pay is not idempotent."""

@@ -11,8 +11,11 @@ from billblend_async.models import Deadlines, Flow
 from billblend_async.request import PayoutRequest
 
 from .coverage import (
+    CALLBACK_FAULTS,
+    HOST_FAULTS,
     JOURNAL_FAULTS,
     KEPT_FAULTS,
+    LATER,
     SEND_FAULTS,
     STATUS_FAULTS,
     TRAITS,
@@ -24,7 +27,7 @@ __all__ = ["PROFILES", "Life", "Plan", "Profile", "draw_plan"]
 Profile = Literal["swarm", "calm", "one-percent", "wire"]
 PROFILES: Final[tuple[Profile, ...]] = ("swarm", "calm", "one-percent", "wire")
 
-Manner = Literal["batch", "each", "resume", "steps"]
+Manner = Literal["batch", "each", "resume", "steps", "listen"]
 
 _DEEDS: Final = (
     "cancelled-caller",
@@ -46,6 +49,7 @@ _FAULTS: Final = (
     *TRAITS,
     *_DEEDS,
 )
+_OF_CALLBACKS: Final = (*CALLBACK_FAULTS, "calls-unknown", *LATER)
 _BYTES: Final = (*WIRE_FAULTS, *KEPT_FAULTS)
 _PROBABILITIES: Final = (0.03, 0.1, 0.1, 0.3, 0.6)
 _DUEL: Final = {
@@ -98,6 +102,8 @@ class Plan:
         faults: The probability of each fault that is switched on.
         lives: The programs, one after the other or side by side.
         deadlines: How long the payouts wait.
+        held: The payouts that wait for approval, if they are accepted as planned.
+        forgotten: Those of them that nobody ever decides about.
         deaths: The turns after which the programs are killed, where these were chosen.
     """
 
@@ -108,6 +114,8 @@ class Plan:
     faults: dict[str, float]
     lives: tuple[Life, ...]
     deadlines: Deadlines
+    held: frozenset[str] = frozenset()
+    forgotten: frozenset[str] = frozenset()
     deaths: tuple[int, ...] = ()
 
 
@@ -137,7 +145,7 @@ def draw_plan(seed: int, profile: Profile) -> Plan:
             faults["operator"] = 1.0
     doubt = chance.choice((60.0, 120.0, 240.0)) if is_adverse else 900.0
     turns = _TURNS[profile == "wire"]
-    return Plan(
+    plan = Plan(
         seed=seed,
         profile=profile,
         requests=requests,
@@ -148,6 +156,33 @@ def draw_plan(seed: int, profile: Profile) -> Plan:
             sending=60.0, validation=400.0, receiver=400.0, final=400.0, doubt=doubt
         ),
     )
+    return _draw_company(plan) if is_adverse else plan
+
+
+def _draw_company(plan: Plan) -> Plan:
+    """Draw who else takes part: the gateway's callbacks, those who forge them, and approvers."""
+    chance = random.Random(f"{plan.seed}/{plan.profile}/company")
+    faults, lives, held = dict(plan.faults), plan.lives, frozenset[str]()
+    faults |= {n: chance.choice(_PROBABILITIES) for n in HOST_FAULTS if chance.random() < 0.2}
+    if chance.random() < 0.4:
+        faults["callbacks"] = 1.0
+        faults |= {n: chance.choice((0.3, 0.6, 1.0)) for n in _OF_CALLBACKS if chance.random() < 0.25}
+        if chance.random() < 0.2:
+            ends_after = chance.choice((30.0, 900.0))
+            lives += (
+                Life(
+                    manner="listen",
+                    ends_after=ends_after,
+                    is_killed=chance.random() < 0.5,
+                    dies_after=None,
+                    starts_with_previous=True,
+                ),
+            )
+    if plan.flow is Flow.CHECK_PAY and chance.random() < 0.3:
+        faults["holds"] = 1.0
+        held = frozenset(r.client_orderid for r in plan.requests if chance.random() < 0.6)
+    forgotten = frozenset(name for name in sorted(held) if chance.random() < 0.2)
+    return attrs.evolve(plan, faults=faults, lives=lives, held=held, forgotten=forgotten)
 
 
 def _draw_lives(chance: random.Random, faults: Mapping[str, float], turns: int) -> tuple[Life, ...]:

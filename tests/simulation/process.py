@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,8 @@ from billblend_async.errors import (
     RequestNeeded,
     SendingStopped,
 )
-from billblend_async.models import Doubt, Outcome
+from billblend_async.callbacks import Callback
+from billblend_async.models import Doubt, Outcome, State
 from billblend_async.orchestrator import Orchestrator
 from billblend_async.polling import Polling
 from billblend_async.request import PayoutRequest
@@ -30,6 +32,7 @@ from .journal import SimulatedJournal
 from .loop import WHOSE, Mortal
 from .network import Network
 from .plan import Life
+from .surroundings import Office, Porch
 from .wire_client import WireClient, connected
 
 if TYPE_CHECKING:
@@ -63,6 +66,9 @@ class Process(Mortal):
         self._driving: asyncio.Task[None] | None = None
         self._network: Network | None = None
         self._pools: list[AsyncConnectionPool] = []
+        self._porch = Porch(self)
+        self._inbox: set[asyncio.Task[int]] = set()
+        self._running: Counter[str] = Counter()
 
     def start(self) -> None:
         """Begin to live, in a context of its own by which the loop knows whose code runs."""
@@ -79,6 +85,8 @@ class Process(Mortal):
             self._network.cut()
         for payout in self.world.store.payouts.values():
             self.world.fate.hit("crash", payout.state.value)
+            if payout.approved_by is not None and payout.state is State.VALIDATED:
+                self.world.fate.hit("crash", "approved")
         self.world.fate.note(self.world.loop.now, f"process {self.number} is killed")
         self.over.set_result(None)
 
@@ -87,6 +95,35 @@ class Process(Mortal):
         if self._driving is not None:
             self._driving.cancel()
 
+    @property
+    def takes_callbacks(self) -> bool:
+        """Whether its server is up: from its start on, and while all else of it comes to an end."""
+        return self._payouts is not None and not self.is_over and not self.is_dead
+
+    def receive(self, callback: Callback) -> asyncio.Task[int]:
+        """Take a callback in, in a task of its server."""
+        assert self._payouts is not None
+        context = copy_context()
+        context.run(WHOSE.set, self)
+        taking = self._porch.take(self._payouts, callback)
+        task = self.world.loop.create_task(taking, context=context)
+        self._inbox.add(task)
+        task.add_done_callback(self._inbox.discard, context=self.world.gateway.context)
+        return task
+
+    @contextlib.contextmanager
+    def runs(self, *names: str) -> Iterator[None]:
+        """Mark payouts as run by this program: for nothing else may it send."""
+        self._running.update(names)
+        try:
+            yield
+        finally:
+            self._running.subtract(names)
+
+    def is_running(self, client_orderid: str) -> bool:
+        """Tell whether somebody in this program runs a payout."""
+        return self._running[client_orderid] > 0
+
     def wall_clock(self) -> float:
         """Tell the time of day as this program's machine has it."""
         return EPOCH + self.world.loop.now + self.clock_error
@@ -94,6 +131,7 @@ class Process(Mortal):
     async def _live(self) -> None:
         world = self.world
         disturbances: list[asyncio.Task[None]] = []
+        listening: asyncio.Task[None] | None = None
         try:
             journal = SimulatedJournal(world.store, world.loop, world.fate, self, world.invariants)
             async with (
@@ -104,10 +142,13 @@ class Process(Mortal):
                     polling=Polling(eager_for=30.0, slowest=120.0),
                     deadlines=world.plan.deadlines,
                     resolve=self._resolve,
+                    on_redirect=self._porch.on_redirect,
                     wall_clock=self.wall_clock,
                     chance=self._random.random,
                 ) as self._payouts,
             ):
+                if "listens" in world.fate.faults:
+                    listening = asyncio.create_task(self._porch.listen(self._payouts.events()))
                 disturbances = [asyncio.create_task(each) for each in self._disturbances()]
                 self._driving = asyncio.create_task(self._drive())
                 await asyncio.wait([self._driving])
@@ -119,7 +160,18 @@ class Process(Mortal):
         except JournalError as error:
             world.fate.note(world.loop.now, f"process {self.number} ends: {error}")
         finally:
+            await self._close(listening)
             self.over.set_result(None)
+
+    async def _close(self, listening: asyncio.Task[None] | None) -> None:
+        """Answer what has come in, and stop listening: a server is the last to go."""
+        while self._inbox:
+            await asyncio.wait(self._inbox)
+        if listening is not None:
+            listening.cancel()
+            await asyncio.wait([listening])
+            if not listening.cancelled():
+                listening.result()
 
     @contextlib.asynccontextmanager
     async def _client(self) -> AsyncIterator[SimulatedClient | WireClient]:
@@ -161,7 +213,7 @@ class Process(Mortal):
                 for _ in range(_PATIENCE):
                     with contextlib.suppress(JournalError):
                         await self._run_batch()
-                        return
+                        break
             case "each":
                 runs = [asyncio.create_task(self._run_one(r)) for r in self._handed_in()]
                 try:
@@ -173,24 +225,49 @@ class Process(Mortal):
             case "resume":
                 for _ in range(_PATIENCE):
                     with contextlib.suppress(JournalError):
-                        async with contextlib.aclosing(self._payouts.resume()) as outcomes:
-                            async for outcome in outcomes:
-                                self._hear(outcome)
+                        resumed = self._payouts.resume()
+                        with self.runs(*self.world.requests):
+                            async with contextlib.aclosing(resumed) as outcomes:
+                                async for outcome in outcomes:
+                                    self.hear(outcome)
                         break
                 await self._run_batch()
             case "steps":
                 await asyncio.gather(*(self._step(name) for name in self.world.requests))
+            case "listen":
+                await asyncio.sleep(self.life.ends_after)
+        if self.world.fate.is_quiet:
+            await Office(self, self._payouts).tidy_up()
+        elif self.world.plan.held:
+            await asyncio.sleep(self._random.choice((0.0, 20.0, 200.0)))
 
     async def _run_batch(self) -> None:
         assert self._payouts is not None
         concurrency = self._random.choice((1, 2, 1000)) if self._random.random() < 0.3 else 1000
-        async with contextlib.aclosing(
-            self._payouts.run_many(
-                self._handed_in(), concurrency=concurrency, flow=self.world.plan.flow
+        requests = self._handed_in()
+        if self.world.plan.held:
+            pays = [self._pays_at_once(request) for request in requests]
+            batches = [[r for r, p in zip(requests, pays, strict=True) if p is pay] for pay in (False, True)]
+        else:
+            batches = [[], requests]
+        for pay, batch in zip((False, True), batches, strict=True):
+            told = self._payouts.run_many(
+                batch, concurrency=concurrency, flow=self.world.plan.flow, pay=pay
             )
-        ) as outcomes:
-            async for outcome in outcomes:
-                self._hear(outcome)
+            with self.runs(*(request.client_orderid for request in batch)):
+                async with contextlib.aclosing(told) as outcomes:
+                    async for outcome in outcomes:
+                        self.hear(outcome)
+
+    def _pays_at_once(self, request: PayoutRequest) -> bool:
+        """Say whether a payout is handed in to be paid; one that is held approves nothing by it."""
+        world, name = self.world, request.client_orderid
+        if name not in world.plan.held:
+            return True
+        again = name in world.store.payouts and (world.fate.is_quiet or self._random.random() < 0.4)
+        if again:
+            world.fate.hit("world", "run-again")
+        return again
 
     def _handed_in(self) -> list[PayoutRequest]:
         """List the payouts as the caller hands them in, some twice, some with another amount."""
@@ -211,15 +288,19 @@ class Process(Mortal):
         fate, loop = self.world.fate, self.world.loop
         for _ in range(_PATIENCE):
             try:
-                run = asyncio.create_task(self._payouts.run(request, flow=self.world.plan.flow))
+                pay = self._pays_at_once(request)
+                run = asyncio.create_task(
+                    self._payouts.run(request, flow=self.world.plan.flow, pay=pay)
+                )
                 if fate.strikes("cancelled-caller"):
                     loop.call_later(fate.between(0.0, 40.0), run.cancel)
                     fate.hit("world", "cancelled-caller")
-                try:
-                    await asyncio.wait([run])
-                finally:
-                    run.cancel()
-                    await asyncio.wait([run])
+                with self.runs(request.client_orderid):
+                    try:
+                        await asyncio.wait([run])
+                    finally:
+                        run.cancel()
+                        await asyncio.wait([run])
                 if run.cancelled():
                     continue
                 outcome = run.result()
@@ -228,7 +309,7 @@ class Process(Mortal):
             except (PayoutConflict, RequestNeeded, SendingStopped, ClosedError):
                 return
             else:
-                self._hear(outcome)
+                self.hear(outcome)
                 return
 
     async def _step(self, client_orderid: str) -> None:
@@ -236,18 +317,19 @@ class Process(Mortal):
         assert self._payouts is not None
         while True:
             try:
-                step = await self._payouts.advance(client_orderid)
+                with self.runs(client_orderid):
+                    step = await self._payouts.advance(client_orderid)
             except (PayoutNotFound, RequestNeeded, PayoutConflict, ClosedError):
                 return
             except JournalError:
                 await asyncio.sleep(3.0)
                 continue
             if isinstance(step, Done):
-                self._hear(step.outcome)
+                self.hear(step.outcome)
                 return
             await asyncio.sleep(max(step.seconds, 0.1))
 
-    def _hear(self, outcome: Outcome) -> None:
+    def hear(self, outcome: Outcome) -> None:
         problem = type(outcome.problem).__name__
         self.world.fate.note(
             self.world.loop.now,
@@ -255,6 +337,10 @@ class Process(Mortal):
             f"{outcome.status} {outcome.open_reason} {problem}",
         )
         self.world.invariants.sees_outcome(outcome)
+
+    async def _approve(self) -> None:
+        assert self._payouts is not None
+        await Office(self, self._payouts).work()
 
     def _disturbances(self) -> list["asyncio._CoroutineLike[None]"]:
         faults = self.world.fate.faults
@@ -266,6 +352,7 @@ class Process(Mortal):
                 ("clock-jump", self._jump),
                 ("withdraw", self._withdraw),
                 ("operator", self._operate),
+                ("holds", self._approve),
             )
             if name in faults
         ]

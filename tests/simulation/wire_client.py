@@ -36,6 +36,7 @@ class WireClient(Client):
 
     Args:
         network: What it sends over.
+        door: The gateway's front door, where what it is about to do is looked at.
         whose: The program that it belongs to.
         name: Makes its nonces its own.
         wall_clock: The program's time of day.
@@ -46,6 +47,7 @@ class WireClient(Client):
     def __init__(
         self,
         network: Network,
+        door: FrontDoor,
         whose: Mortal,
         *,
         name: str,
@@ -68,6 +70,7 @@ class WireClient(Client):
             wall_clock=wall_clock,
         )
         self._fate = network.fate
+        self._door = door
         self._whose = whose
         # The transports and pools are those that the client makes for itself, since only httpx's
         # own type is trusted to tell of the first byte. The pool's backend is where real sockets
@@ -129,6 +132,7 @@ class WireClient(Client):
         by_request_sn: str | None = None,
     ) -> StatusAnswer:
         """Ask for the status."""
+        self._door.sees_calling(client_orderid, self._whose, is_send=False)
         with self._travels("status"):
             return await super().status(client_orderid, paynet_order_id)
 
@@ -150,6 +154,8 @@ class WireClient(Client):
     def _travels(self, what: Send | Literal["status", "probe"]) -> Iterator[None]:
         """Mark what runs within: the lane's tasks inherit the mark."""
         send = what if isinstance(what, Send) else None
+        if send is not None:
+            self._door.sees_calling(send.client_orderid, self._whose, is_send=True)
         step = what if isinstance(what, str) else STEPS[what.kind]
         faults = WIRE_FAULTS if step != "status" else (*WIRE_FAULTS, *KEPT_FAULTS)
         fault = self._fate.pick(step, faults, counts=False)
@@ -166,7 +172,7 @@ async def connected(
 ) -> AsyncIterator[tuple[WireClient, Network]]:
     """Open a client on a network of its own."""
     network = Network(loop, fate, door)
-    async with WireClient(network, whose, **options) as client:
+    async with WireClient(network, door, whose, **options) as client:
         yield client, network
 
 

@@ -9,6 +9,7 @@ import attrs
 from billblend_async.models import State
 from billblend_async.request import PayoutRequest
 
+from .courier import Courier
 from .coverage import Hits
 from .fate import Fate
 from .frontdoor import FrontDoor
@@ -87,10 +88,15 @@ class World:
         self.gateway = Gateway(self.loop, self.fate)
         self.store = Store()
         self.invariants = Invariants(self.loop, self.gateway, self.store)
+        self.invariants.forgotten = plan.forgotten
         self.gateway.watch_by(self.invariants)
         self.door = (
             FrontDoor(self.gateway, self.fate, self.invariants) if plan.profile == "wire" else None
         )
+        self.courier = Courier(
+            name, self.loop, self.fate, self.gateway, lambda: list(self.processes)
+        )
+        self.invariants.signed = self.courier.signed
         self.requests = {request.client_orderid: request for request in plan.requests}
         self.processes: list[Process] = []
 
@@ -179,8 +185,7 @@ class World:
             process = self._start(life)
             await asyncio.wait([process.over])
             await self._check_gone(process)
-            states = [payout.state for payout in self.store.payouts.values()]
-            if all(state.is_terminal or state is State.ATTENTION for state in states):
+            if all(self.invariants.has_ended(payout) for payout in self.store.payouts.values()):
                 return
             await asyncio.sleep(_BETWEEN_ROUNDS)
 
