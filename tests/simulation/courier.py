@@ -152,7 +152,9 @@ class Courier:
             word = self._random.choice(sorted(FINAL_WORDS))
             kind = self._random.choice(_LATER)
             forged.append(attrs.evolve(genuine, status=Status(word), transaction_type=kind))
-        others = [o for o in self._gateway.orders.values() if o.client_orderid != order.client_orderid]
+        others = [
+            o for o in self._gateway.orders.values() if o.client_orderid != order.client_orderid
+        ]
         if others and self._counts("mispaired"):
             other = self._random.choice(others)
             forged.append(attrs.evolve(genuine, paynet_order_id=other.number))

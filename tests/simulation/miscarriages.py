@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from billblend_async import client, driver, transport
+from billblend_async import client, driver, replies, transport
 from billblend_async.answers import NotSent, Unknown
 from billblend_async.commands import Check
 from billblend_async.errors import UnreadableAnswer
@@ -96,7 +96,7 @@ def takes_pages_for_not_sent(garden: Garden) -> None:
         is_page = isinstance(answer, Unknown) and (answer.http_status or 200) >= 400
         return NotSent("an error page") if is_page else answer
 
-    rightly = garden.replace(client, "_sort", sort)
+    rightly = garden.replace(client, "sort_send", sort)
     _obeys_not_sent(garden)
 
 
@@ -123,7 +123,7 @@ def reads_garbled_answers(garden: Garden) -> None:
         except UnreadableAnswer:
             return rightly(re.sub(rb"[\x80-\xff]", b"", body))
 
-    rightly = garden.replace(client, "read_reply", read)
+    rightly = garden.replace(replies, "read_reply", read)
 
 
 @wire_bug

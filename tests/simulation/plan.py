@@ -164,9 +164,13 @@ def _draw_company(plan: Plan) -> Plan:
     chance = random.Random(f"{plan.seed}/{plan.profile}/company")
     faults, lives, held = dict(plan.faults), plan.lives, frozenset[str]()
     faults |= {n: chance.choice(_PROBABILITIES) for n in HOST_FAULTS if chance.random() < 0.2}
+    if "hook-raises" in faults or "hook-hangs" in faults:
+        faults |= {"redirect-again": 0.6}  # a link is what these hooks are for
     if chance.random() < 0.4:
         faults["callbacks"] = 1.0
-        faults |= {n: chance.choice((0.3, 0.6, 1.0)) for n in _OF_CALLBACKS if chance.random() < 0.25}
+        faults |= {
+            n: chance.choice((0.3, 0.6, 1.0)) for n in _OF_CALLBACKS if chance.random() < 0.25
+        }
         if chance.random() < 0.2:
             ends_after = chance.choice((30.0, 900.0))
             lives += (

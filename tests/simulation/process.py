@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from httpcore import AsyncConnectionPool
 
+from billblend_async.callbacks import Callback
 from billblend_async.driver import Done
 from billblend_async.errors import (
     BillblendError,
@@ -21,7 +22,6 @@ from billblend_async.errors import (
     RequestNeeded,
     SendingStopped,
 )
-from billblend_async.callbacks import Callback
 from billblend_async.models import Doubt, Outcome, State
 from billblend_async.orchestrator import Orchestrator
 from billblend_async.polling import Polling
@@ -247,7 +247,10 @@ class Process(Mortal):
         requests = self._handed_in()
         if self.world.plan.held:
             pays = [self._pays_at_once(request) for request in requests]
-            batches = [[r for r, p in zip(requests, pays, strict=True) if p is pay] for pay in (False, True)]
+            batches = [
+                [r for r, p in zip(requests, pays, strict=True) if p is pay]
+                for pay in (False, True)
+            ]
         else:
             batches = [[], requests]
         for pay, batch in zip((False, True), batches, strict=True):
