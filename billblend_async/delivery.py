@@ -3,7 +3,6 @@
 import asyncio
 import enum
 import logging
-from collections import OrderedDict
 from typing import Final
 
 import attrs
@@ -16,7 +15,7 @@ from .driver import Driver
 from .errors import BillblendError, DeliverAgain, PayoutNotFound, VerificationFailed
 from .events import CalledBack
 from .feed import Notice
-from .logs import fields_of
+from .logs import fields, fields_of
 from .timing import clock
 
 __all__ = ["Delivery", "Mailbox"]
@@ -25,8 +24,6 @@ log = logging.getLogger(__name__)
 
 _LOOKS: Final = 3
 """Questions after a callback about a payout that nobody runs, each a shortest gap apart."""
-_REMEMBERED: Final = 10_000
-"""Payouts whose last question is remembered, so that callbacks cannot cause a storm."""
 
 
 class Delivery(enum.Enum):
@@ -47,7 +44,6 @@ class Mailbox:
     """
 
     crew: Crew
-    _asked: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
     _looking: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
     _looks: dict[str, int] = attrs.field(factory=dict, init=False)
 
@@ -99,7 +95,9 @@ class Mailbox:
             return Delivery.KNOWN
         self._check_calm(name)
         began = clock()
+        means.questions.note(name)
         answer = await means.client.status(name, order)
+        means.questions.note(name)
         means.back_off.learn(answer)
         means.monitor.asked(payout, answer, clock() - began)
         if isinstance(answer, NotFound) and order is None:
@@ -131,15 +129,9 @@ class Mailbox:
             raise DeliverAgain(client_orderid, "its status was asked for a moment ago")
 
     def _is_calm(self, client_orderid: str) -> bool:
-        """Tell whether no callback that leaves no record has made us ask for a while."""
-        now, last = clock(), self._asked.get(client_orderid)
-        if last is not None and now - last < self.crew.means.polling.shortest:
-            return False
-        self._asked[client_orderid] = now
-        self._asked.move_to_end(client_orderid)
-        if len(self._asked) > _REMEMBERED:
-            self._asked.popitem(last=False)
-        return True
+        """Tell whether a payout was not asked about for as long as it usually is not."""
+        means = self.crew.means
+        return not means.questions.delay(client_orderid, means.polling.shortest)
 
     def _hasten(self, driver: Driver) -> None:
         """Let whoever runs the payout ask soon; if nobody does, ask a few times."""
@@ -157,16 +149,23 @@ class Mailbox:
 
         Its own timetable may have slowed down to minutes, and its deadline may have passed.
         """
+        means = self.crew.means
         try:
             async with self.crew.driver(client_orderid) as driver:
                 while self._looks[client_orderid] > 0:
                     self._looks[client_orderid] -= 1
+                    await asyncio.sleep(means.questions.delay(client_orderid))
                     driver.hint()
                     if driver.runners or not await driver.ask():
                         return
-                    await asyncio.sleep(self.crew.means.polling.shortest)
+                    await asyncio.sleep(means.polling.shortest)
         except BillblendError as error:
             # Whoever runs the payout next asks again; the callback itself is durable.
-            log.warning("payout %s: asking after a callback failed: %s", client_orderid, error)
+            log.warning(
+                "payout %s: asking after a callback failed: %s",
+                client_orderid,
+                error,
+                extra=fields(client_orderid, reason=type(error).__name__),
+            )
         finally:
             del self._looks[client_orderid], self._looking[client_orderid]

@@ -182,12 +182,16 @@ class Driver:
             case Stop():
                 return
             case Ask(paynet_order_id=order):
-                if delay := self._means.back_off.delay(self._means.chance()):
+                name, questions = self.payout.client_orderid, self._means.questions
+                delay = self._means.back_off.delay(self._means.chance())
+                if delay := max(delay, questions.delay(name)):
                     self.timing.due = clock() + delay
                     return
                 asked_at, began = self._means.wall_clock(), clock()
                 self.timing.ask()
-                answer = await self._means.client.status(self.payout.client_orderid, order)
+                questions.note(name)
+                answer = await self._means.client.status(name, order)
+                questions.note(name)
                 self.timing.asked()
                 self._means.back_off.learn(answer)
                 self._means.monitor.asked(self.payout, answer, clock() - began)

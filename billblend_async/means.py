@@ -20,6 +20,7 @@ from .monitor import Monitor
 from .observer import Observers
 from .payout import Payout, outcome
 from .polling import Polling
+from .questions import Questions
 from .redirects import OnRedirect, Redirects
 from .request import PayoutRequest
 
@@ -103,6 +104,7 @@ class Means:
         is_open: Whether anything may still be sent.
         breaker: Guards what may move money.
         back_off: Spaces the questions out while nobody answers them.
+        questions: When each payout was last asked about.
         feed: Whoever listens to what happens.
         redirects: The links that were handed over.
         monitor: Tells the log and the observers.
@@ -120,6 +122,7 @@ class Means:
     is_open: bool = False
     breaker: Breaker = attrs.field(init=False)
     back_off: BackOff = attrs.field(factory=BackOff, init=False)
+    questions: Questions = attrs.field(init=False)
     feed: Feed = attrs.field(factory=Feed, init=False)
     redirects: Redirects = attrs.field(init=False)
     monitor: Monitor = attrs.field(init=False)
@@ -127,6 +130,7 @@ class Means:
     def __attrs_post_init__(self) -> None:
         """Let the breaker ask through the client, and the monitor tell the observers."""
         self.breaker = Breaker(self.client.probe, self.client.max_sends)
+        self.questions = Questions(self.polling.shortest)
         self.redirects = Redirects(self.on_redirect)
         self.monitor = Monitor(self.observer)
 

@@ -48,11 +48,12 @@ ARROWS: dict[str, set[str]] = {
     "journal": VALUES | MACHINE,
     "breaker": {"answers", "logs"},
     "feed": {"callbacks", "events", "models"},
+    "questions": set(),
     "redirects": {"models", "logs"},
     "means": VALUES
     | MACHINE
     | {"polling", "journal", "breaker", "callbacks", "feed", "redirects"}
-    | {"observer", "logs", "monitor"},
+    | {"observer", "logs", "monitor", "questions"},
     "timing": VALUES | MACHINE | {"polling"},
     "driver": VALUES | MACHINE | {"means", "timing", "logs"},
     "crew": {"driver", "means", "payout"},

@@ -32,8 +32,8 @@ from billblend_async.events import (
     TurnedAway,
     Withdrawn,
 )
-from billblend_async.journal.records import fold_events
 from billblend_async.feed import Notice
+from billblend_async.journal.records import fold_events
 from billblend_async.models import Doubt, Flow, Outcome, State
 from billblend_async.payout import Payout
 from billblend_async.wire import RequestKind
@@ -51,7 +51,7 @@ _NOT_SEEN_FOR: Final = 30.0
 _NOT_SEEN_TIMES: Final = 5
 
 
-_BETWEEN_QUESTIONS: Final = 1.0
+_BETWEEN_QUESTIONS: Final = 1.0 - 1e-6  # a float of virtual time rounds
 
 
 @runtime_checkable
@@ -408,7 +408,9 @@ class Invariants:
             if books is None or payout is None:
                 self.fail("lost: never accepted", name)
                 continue
-            self.demand(self.has_ended(payout), f"after the quiet it is still {payout.state.value}", name)
+            self.demand(
+                self.has_ended(payout), f"after the quiet it is still {payout.state.value}", name
+            )
             folded = fold_events(name, self._store.events[name])
             self.demand(folded == payout, "the events fold to something else", name)
             paid = self._gateway.paid[name]
