@@ -27,18 +27,27 @@ class Redirects:
     """
 
     on_redirect: OnRedirect | None
-    _taken: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
-    _giving: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False, repr=False)
+    _shown: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
+    _taken: set[str] = attrs.field(factory=set, init=False)
+    _giving: dict[tuple[str, str], asyncio.Task[None]] = attrs.field(
+        factory=dict, init=False, repr=False
+    )
 
     def show(self, outcome: Outcome) -> None:
         """Look at a payout: a link that was not handed over is, one that is over is forgotten."""
         name, link = outcome.client_orderid, outcome.redirect_to
         if outcome.state is not State.AWAITING_RECEIVER or link is None:
-            self._taken.pop(name, None)
-        elif self.on_redirect and self._taken.get(name) != link and name not in self._giving:
+            self._shown.pop(name, None)
+            self._taken.discard(name)
+            return
+        if self._shown.get(name) != link:
+            self._shown[name] = link
+            self._taken.discard(name)
+        # A hook that hangs over one link does not keep the next one from its receiver.
+        if self.on_redirect and name not in self._taken and (name, link) not in self._giving:
             task = asyncio.create_task(self._give(outcome, link, self.on_redirect))
-            self._giving[name] = task
-            task.add_done_callback(lambda _: self._giving.pop(name, None))
+            self._giving[name, link] = task
+            task.add_done_callback(lambda _: self._giving.pop((name, link), None))
 
     async def _give(self, outcome: Outcome, link: str, on_redirect: OnRedirect) -> None:
         try:
@@ -53,7 +62,8 @@ class Redirects:
                 extra=fields(name, reason=failed),
             )
         else:
-            self._taken[outcome.client_orderid] = link
+            if self._shown.get(outcome.client_orderid) == link:  # and not one that is over by now
+                self._taken.add(outcome.client_orderid)
 
     async def close(self) -> None:
         """Cancel what is still being handed over; after a restart it is handed over again."""
