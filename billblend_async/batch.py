@@ -177,9 +177,11 @@ def told_status(outcome: Outcome | None) -> str:
         return str(outcome.status)
     if outcome.is_finished or outcome.state is State.ATTENTION:
         return outcome.state.value
-    if outcome.open_reason in (OpenReason.AWAITING_APPROVAL, OpenReason.AWAITING_RECEIVER):
-        return outcome.open_reason.value
-    return "unfinished"
+    match outcome.open_reason:
+        case OpenReason.AWAITING_APPROVAL | OpenReason.AWAITING_RECEIVER as reason:
+            return reason.value
+        case _:
+            return "unfinished"
 
 
 @attrs.frozen

@@ -188,7 +188,9 @@ class TestForged:
     @given(texts, texts, texts, texts)
     def test_random(self, status: str, order: str, name: str, made: str) -> None:
         """A callback that was made up is refused."""
-        fields = dict(zip((*SIGNED, "control"), (status, order, name, made), strict=True))
+        fields: dict[str, str] = dict(
+            zip((*SIGNED, "control"), (status, order, name, made), strict=True)
+        )
         assert refused(query_of(fields))
 
     @given(st.binary(max_size=200))

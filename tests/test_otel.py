@@ -99,6 +99,7 @@ def parent(span: ReadableSpan) -> int | None:
 
 def own(span: ReadableSpan) -> int:
     """Give the id of a span."""
+    assert span.context is not None
     return int(span.context.span_id)
 
 
