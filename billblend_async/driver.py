@@ -128,7 +128,7 @@ class Driver:
         return Waiting(told, seconds, self._means.wall_clock() + seconds)
 
     def hint(self) -> None:
-        """Ask soon, since there may be news, but a second after the last question at least."""
+        """Ask soon, since there may be news."""
         self.timing.hint(self.payout)
 
     async def ask(self) -> bool:
@@ -317,7 +317,11 @@ class Driver:
 
         changed = await self._record(event_of)
         self._explanation = _reason(answer)
-        self.timing.schedule(self.payout, is_urgent=changed and not isinstance(answer, NotSent))
+        self.timing.schedule(
+            self.payout,
+            is_urgent=changed and not isinstance(answer, NotSent),
+            is_announced=self._means.are_announced,
+        )
 
     async def _record(self, event_of: Callable[[Payout], Event | None]) -> bool:
         """Journal an event if it changes the payout; an owner that was faster is read first."""
@@ -341,6 +345,8 @@ class Driver:
             await self._reload()
             raise
         self.payout = becomes
+        if becomes.state is State.FINAL and becomes.pays:
+            self._means.are_announced = self.timing.was_hinted
         self._means.tell(becomes, event, before)
 
 

@@ -105,6 +105,8 @@ class Means:
         breaker: Guards what may move money.
         back_off: Spaces the questions out while nobody answers them.
         questions: When each payout was last asked about.
+        are_announced: Whether a callback has told here how the latest payout ended, before a
+            question did.
         feed: Whoever listens to what happens.
         redirects: The links that were handed over.
         monitor: Tells the log and the observers.
@@ -120,6 +122,7 @@ class Means:
     wall_clock: Callable[[], float]
     chance: Callable[[], float]
     is_open: bool = False
+    are_announced: bool = False
     breaker: Breaker = attrs.field(init=False)
     back_off: BackOff = attrs.field(factory=BackOff, init=False)
     questions: Questions = attrs.field(init=False)

@@ -6,10 +6,13 @@ from typing import Final
 
 import attrs
 
-__all__ = ["Questions"]
+__all__ = ["BETWEEN", "Questions"]
 
-BETWEEN: Final = 1.0
-"""Seconds from the answer to one question to the next about the same payout, at least."""
+BETWEEN: Final = 0.25
+"""Seconds from the answer to one question to the next about the same payout, at least.
+
+So short a time is never reached but by what a callback tells for the first time.
+"""
 _REMEMBERED: Final = 10_000
 """Payouts whose last question is remembered: more are not asked about within a few seconds."""
 

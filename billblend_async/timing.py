@@ -10,11 +10,10 @@ from .machine import NOT_SEEN_FOR
 from .models import State
 from .payout import Payout, deadline
 from .polling import Polling
+from .questions import BETWEEN
 
 __all__ = ["Timing", "clock"]
 
-_AFTER_HINT: Final = 1.0
-"""Seconds between two questions at least, whatever hints come in."""
 _LONG_ENOUGH: Final = 2 * NOT_SEEN_FOR
 
 
@@ -23,6 +22,7 @@ class Timing:
 
     Attributes:
         due: When the next command is due.
+        was_hinted: Whether a hint has ever come in.
     """
 
     __slots__ = (
@@ -35,12 +35,14 @@ class Timing:
         "_waited_since",
         "_wall_clock",
         "due",
+        "was_hinted",
     )
 
     def __init__(
         self, polling: Polling, wall_clock: Callable[[], float], chance: Callable[[], float]
     ) -> None:
         self.due = 0.0
+        self.was_hinted = False
         self._polling = polling
         self._wall_clock = wall_clock
         self._chance = chance
@@ -88,15 +90,22 @@ class Timing:
         """Seconds until the next command is due, or until the deadline if that is sooner."""
         return max(0.0, min(self.due - clock(), self.rest(payout)))
 
-    def schedule(self, payout: Payout, *, is_urgent: bool) -> None:
-        """Choose when the next command is due: a send right after news, a question after a gap."""
+    def schedule(self, payout: Payout, *, is_urgent: bool, is_announced: bool) -> None:
+        """Choose when the next command is due: a send right after news, a question after a gap.
+
+        Args:
+            payout: The payout as it is now.
+            is_urgent: Whether there was news.
+            is_announced: Whether callbacks come in, so that one is likely to tell its end first.
+        """
         now, at = clock(), self._wall_clock()
         command = next_command(payout, at)
         waited = max(0.0, at - payout.since)
         if payout.state is State.CHECKING:
             waited = self._waited(payout)  # after a long time away it is still worth asking often
         if isinstance(command, Ask):
-            gap = self._polling.gap(command.pace, waited, self._chance())
+            awaits_end = is_announced and payout.pays > 0
+            gap = self._polling.gap(command.pace, waited, self._chance(), is_announced=awaits_end)
             # A send between two questions does not push the second one out of the gap.
             asked = now if self._asked_at is None else self._asked_at
             self.due = max(asked + gap, now + self._polling.shortest / 3)
@@ -108,8 +117,8 @@ class Timing:
             self.due = now + self._polling.gap(Pace.NORMAL, waited, self._chance())
 
     def hint(self, payout: Payout) -> None:
-        """Bring the next question forward, but a second after the last one at least."""
-        self._is_hinted = True
+        """Bring the next question forward."""
+        self._is_hinted = self.was_hinted = True
         self._hasten(payout)
         self.wake()
 
@@ -136,7 +145,7 @@ class Timing:
         """Bring a question forward; what is sent is not hastened."""
         if isinstance(next_command(payout, self._wall_clock()), Ask):
             now = clock()
-            soonest = now if self._asked_at is None else max(now, self._asked_at + _AFTER_HINT)
+            soonest = now if self._asked_at is None else max(now, self._asked_at + BETWEEN)
             self.due = min(self.due, soonest)
 
     def _waited(self, payout: Payout) -> float:

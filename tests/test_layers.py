@@ -54,7 +54,7 @@ ARROWS: dict[str, set[str]] = {
     | MACHINE
     | {"polling", "journal", "breaker", "callbacks", "feed", "redirects"}
     | {"observer", "logs", "monitor", "questions"},
-    "timing": VALUES | MACHINE | {"polling"},
+    "timing": VALUES | MACHINE | {"polling", "questions"},
     "driver": VALUES | MACHINE | {"means", "timing", "logs"},
     "crew": {"driver", "means", "payout"},
     "delivery": VALUES | MACHINE | {"callbacks", "crew", "driver", "feed", "timing", "logs"},
