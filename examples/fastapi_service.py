@@ -108,6 +108,7 @@ client = Client(
     endpoint_id=settings.endpoint.endpoint_id,
     endpoint_group_id=settings.endpoint.endpoint_group_id,
     base_url=settings.endpoint.base_url,
+    status_version=settings.status_version,
 )
 payouts = Orchestrator(
     client,

@@ -23,6 +23,8 @@ from billblend_async.sandbox.notices import callback
 from billblend_async.sandbox.orders import Order
 from billblend_async.signing import control
 
+ASKS_RECEIVER = "2000000001"
+"""The sandbox's account whose payout waits for its receiver."""
 EXAMPLES = ROOT / "examples"
 UVICORN = (*("-m", "uvicorn", "--app-dir", str(EXAMPLES), "--no-access-log", "--port", "{port}"),)
 """How the docstrings of the examples start them."""
