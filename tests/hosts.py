@@ -137,7 +137,7 @@ async def open_host(desk: Desk, *words: str) -> AsyncIterator[Host]:
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     words = tuple(word.replace("{port}", str(port)) for word in words)
-    desk.environ["PUBLIC_URL"] = url
+    desk.environ.update(PUBLIC_URL=url, BILLBLEND_SERVER_CALLBACK_URL=f"{url}/callback")
     async with httpx.AsyncClient(timeout=SLOW) as browser:
         host = Host(desk, words, url, browser, await _start(desk, words))
         try:
