@@ -80,6 +80,7 @@ ARROWS: dict[str, set[str]] = {
     | {"polling", "report", "settings"},
     "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
     | {"orchestrator", "payroll", "polling"},
+    "testing": VALUES | {"keys", "client", "journal", "orchestrator", "polling", "sandbox"},
     "cli": set(FILES),
     "__main__": {"cli"},
     "__init__": set(FILES) | {"journal"},
@@ -104,6 +105,7 @@ HOMES = {
     "tenacity": {"orchestrator"},
     "opentelemetry": {"otel"},
     "rich": {"report", "cli", "decisions", "payroll"},
+    "pytest": {"testing"},
     "starlette": {"sandbox.app", "sandbox.site", "sandbox.messages"},
     "uvicorn": {"server"},
     "sqlite3": {"journal"},

@@ -48,16 +48,7 @@ async def run_sandbox(arguments: argparse.Namespace) -> None:
         sandbox.faults.add(switch)
     with tempfile.TemporaryDirectory(prefix="billblend-sandbox-") as directory:
         async with sandbox:
-            key = Path(directory) / "private-key.pem"
-            key.touch(mode=0o600)
-            key.write_text(sandbox.private_key)
-            exports = {
-                "BILLBLEND_BASE_URL": sandbox.base_url,
-                "BILLBLEND_LOGIN": sandbox.login,
-                "BILLBLEND_PRIVATE_KEY": str(key),
-                "BILLBLEND_MERCHANT_CONTROL": sandbox.merchant_control,
-                "BILLBLEND_ENDPOINT_ID": str(sandbox.endpoint_id),
-            }
+            exports = await asyncio.to_thread(sandbox.export, Path(directory))
             print("# The sandbox gateway is running; Ctrl-C stops it.")
             print(f"# Its orders and the switches for faults: {sandbox.page_url}")
             print("# Use these settings:")

@@ -8,6 +8,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
@@ -49,6 +50,7 @@ class Sandbox:
     Attributes:
         gateway: The model behind it, with the ledger.
         faults: What is to go wrong: ``sandbox.faults.set("payout-pay", "drop_after", share=0.1)``.
+        clock: Seconds since the epoch, by which it lives.
 
     Raises:
         ConfigurationError: A setting cannot be right, or the host is no loopback address.
@@ -95,7 +97,7 @@ class Sandbox:
         self._private_key = private_key
         self._host = host
         self._port = port
-        self._clock = clock
+        self.clock = clock
         self._postman = Postman(
             self.gateway,
             {login: self.merchant_control},
@@ -133,6 +135,19 @@ class Sandbox:
         """Every callback and what became of it, in the order in which they became due."""
         return self._postman.deliveries
 
+    def export(self, folder: Path) -> dict[str, str]:
+        """Write its key into a folder and give the environment variables of a client's settings."""
+        key = folder / "private-key.pem"
+        key.touch(mode=0o600)  # before it holds anything that others could read
+        key.write_text(self.private_key, encoding="ascii")
+        return {
+            "BILLBLEND_BASE_URL": self.base_url,
+            "BILLBLEND_LOGIN": self.login,
+            "BILLBLEND_PRIVATE_KEY": str(key),
+            "BILLBLEND_MERCHANT_CONTROL": self.merchant_control,
+            "BILLBLEND_ENDPOINT_ID": str(self.endpoint_id),
+        }
+
     def reverse(
         self, paynet_order_id: str, kind: Literal["reversal", "chargeback"] = "reversal"
     ) -> None:
@@ -141,7 +156,7 @@ class Sandbox:
         Raises:
             InvalidInput: No such payout is approved.
         """
-        self.gateway.reverse(paynet_order_id, self._clock(), kind)
+        self.gateway.reverse(paynet_order_id, self.clock(), kind)
 
     async def __aenter__(self) -> Self:
         """Make the key, take the port and begin to answer.
@@ -159,7 +174,7 @@ class Sandbox:
         app = build_app(
             self.gateway,
             [merchant],
-            clock=self._clock,
+            clock=self.clock,
             faults=self.faults,
             postman=self._postman,
             nap=functools.partial(_nap, leaving),
