@@ -7,6 +7,8 @@ import pytest
 import pytest_asyncio
 from browser import PATIENCE, Browser, Session, running_browser
 
+pytest_plugins = ["pytester"]  # for the sessions inside test_testing.py
+
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:

@@ -295,10 +295,11 @@ class RunningSandbox:
             options: Settings of ``Orchestrator``.
         """
         async with AsyncExitStack() as stack:
-            over = client or await stack.enter_async_context(self.client())
+            if client is None:
+                client = await stack.enter_async_context(self.client())
             kept = SqliteJournal(journal) if isinstance(journal, Path | str) else journal
             options = {"polling": self.polling, **options}
-            yield await stack.enter_async_context(Orchestrator(over, kept, **options))
+            yield await stack.enter_async_context(Orchestrator(client, kept, **options))
 
     def _newest(self, client_orderid: str) -> list[Order]:
         found = [
