@@ -163,16 +163,15 @@ def _log_change(payout: Payout, event: Event, before: Payout | None) -> None:
 def _summary(payout: Payout, event: Event, before: Payout | None) -> tuple[Any, ...]:
     """Give the level, the message and what stands in it after the client_orderid."""
     if before is not None and len(payout.alarms) > len(before.alarms):
-        return logging.WARNING, "payout %s: alarm: %s", payout.alarms[-1].value
+        return logging.WARNING, "payout %s: alarm: %s", payout.alarms[-1]
     is_moved = before is None or before.state is not payout.state
     if is_moved and payout.state is State.ATTENTION:
-        doubt = None if payout.doubt is None else payout.doubt.value
-        return logging.WARNING, "payout %s needs a person: %s", doubt
+        return logging.WARNING, "payout %s needs a person: %s", payout.doubt
     if is_moved and payout.state.is_terminal:
         # What became of the money the gateway does not say with the status error.
         level = logging.WARNING if payout.status == Status.ERROR else logging.INFO
-        return level, "payout %s has ended: %s", payout.status or payout.state.value
-    return logging.DEBUG, "payout %s: %s -> %s", type(event).__name__, payout.state.value
+        return level, "payout %s has ended: %s", payout.status or payout.state
+    return logging.DEBUG, "payout %s: %s -> %s", type(event).__name__, payout.state
 
 
 def _word(command: Check | Pay | PayOut) -> Command:
