@@ -237,7 +237,8 @@ class OpenTelemetryObserver(Observer):
         before, drive.payout = drive.payout.state, payout
         if before is payout.state:
             if event is not None and drive.phase is not None:
-                drive.phase.add_event(type(event).__name__, timestamp=self._clock())
+                name = f"billblend.{type(event).__name__}"
+                drive.phase.add_event(name, timestamp=self._clock())
             return
         self._in_flight.add(-1, {"billblend.state": before.value})
         self._in_flight.add(1, {"billblend.state": payout.state.value})
