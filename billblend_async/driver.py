@@ -134,14 +134,15 @@ class Driver:
     async def ask(self) -> bool:
         """Ask for the status if that is what is due; False when there is nothing to ask.
 
-        Nothing is sent from here: a hint must not make anybody pay.
+        Nothing is sent from here: a hint must not make anybody pay. Nor is anything journaled
+        that serves sending alone, or whoever repeats a hint would fill the journal.
         """
         async with self._turn:
             command = next_command(self.payout, self._means.wall_clock())
             if not self._means.is_open or not isinstance(command, Ask):
                 return False
             if self.timing.is_due:
-                await self._perform(command)
+                await self._perform(command, is_hinted=True)
         self._means.redirects.show(self.outcome)
         return not self.payout.state.is_terminal
 
@@ -177,7 +178,7 @@ class Driver:
             self.timing.wake()
         return changed
 
-    async def _perform(self, command: Command) -> None:
+    async def _perform(self, command: Command, *, is_hinted: bool = False) -> None:
         match command:
             case Stop():
                 return
@@ -195,7 +196,7 @@ class Driver:
                 self.timing.asked()
                 self._means.back_off.learn(answer)
                 self._means.monitor.asked(self.payout, answer, clock() - began)
-                await self._learn(command, answer, asked_at)
+                await self._learn(command, answer, asked_at, is_hinted=is_hinted)
             case Check() | Pay() | PayOut():
                 await self._send_in_turn(command)
             case _:
@@ -296,6 +297,8 @@ class Driver:
         command: Command,
         answer: SendAnswer | StatusAnswer,
         asked_at: float | None = None,
+        *,
+        is_hinted: bool = False,
     ) -> None:
         """Journal what an answer means and choose when to go on."""
         at = self._means.wall_clock()
@@ -308,6 +311,10 @@ class Driver:
             # order is denied for as long as lies between the first answer and the last question.
             first = payout.not_seen_at
             match event:
+                case NotSeen() if is_hinted:
+                    return None
+                case Validated() if is_hinted and payout.state is State.VALIDATED:
+                    return None
                 case Validated():
                     return attrs.evolve(event, at=asked_at)
                 case NotSeen() if first is not None and first <= at:

@@ -16,7 +16,7 @@ from fakes import UNANSWERED, FakeClient, Fault, MemoryJournal
 from house import House, house, virtually
 from payouts import request
 
-from billblend_async.answers import NotFound, Status, StatusReport
+from billblend_async.answers import NotFound, Status, StatusReport, Unknown
 from billblend_async.delivery import Delivery
 from billblend_async.endpoint import answer_callback
 from billblend_async.errors import (
@@ -469,9 +469,32 @@ class TestNobodyRunsIt:
                         await h.payouts.deliver(genuine(status))
                     await asyncio.sleep(5)
                 await asyncio.sleep(60)
+                names = h.names()
+                for _ in range(20):
+                    with contextlib.suppress(DeliverAgain):
+                        await h.payouts.deliver(genuine(transaction_type="reversal"))
+                    await asyncio.sleep(5)
+                assert names == h.names()
                 assert before == sends(h)
                 assert state is (await h.payouts.status("po-1")).state
                 assert 0 == h.client.paid("po-1")
+
+    @virtually
+    async def test_denials_are_not_counted(self) -> None:
+        """What a callback has us ask never counts towards another check."""
+        client = FakeClient()
+        client.faults[RequestKind.CHECK] = [Fault(reaches=False, answer=Unknown("ReadTimeout"))]
+        async with house(client) as h:
+            running = asyncio.create_task(h.payouts.run(request()))
+            await reach(h, State.CHECKING)
+            running.cancel()
+            names = h.names()
+            for _ in range(30):
+                with pytest.raises(DeliverAgain):
+                    await h.payouts.deliver(genuine())
+                await asyncio.sleep(5)
+            assert 30 <= len(asked(h))
+            assert names == h.names() == ["Opened", "CheckStarted"]
 
     @virtually
     async def test_late_completion(self) -> None:
