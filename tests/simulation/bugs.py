@@ -1,7 +1,7 @@
 """Planted bugs: small mistakes in the rules, each of which the simulation must find.
 
 Those here misread what an answer means or what may follow on what; those in ``misdeeds`` drive,
-claim and write wrongly.
+claim and write wrongly, those in ``misbelief`` believe what callbacks and callers say.
 """
 
 from collections.abc import Callable
@@ -25,10 +25,10 @@ from billblend_async.events import (
 from billblend_async.models import Doubt, Flow, State
 from billblend_async.payout import Payout
 
-from . import client, misdeeds
+from . import client, misbelief, misdeeds
 from .planting import BUGS, Garden, bug, planted
 
-__all__ = ["BUGS", "misdeeds", "planted"]
+__all__ = ["BUGS", "misbelief", "misdeeds", "planted"]
 
 # what answers mean
 

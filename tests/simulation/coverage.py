@@ -76,6 +76,7 @@ CALLBACK_FAULTS: Final = (
     "type-swapped",
     "never-true",
     "mispaired",
+    "shifted",
 )
 HOST_FAULTS: Final = ("hook-raises", "hook-hangs", "listens")
 WIRE_FAULTS: Final = (

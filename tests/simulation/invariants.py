@@ -217,6 +217,8 @@ class Invariants:
         if books.state.is_terminal:
             told = books.payout is not None and payout.status == books.payout.status
             self.demand(payout.state is books.state and told, "a terminal state moved", name)
+        if payout.state is State.FINAL and books.state is not State.FINAL:
+            self.demand(isinstance(event, Finished), "final without a status answer", name)
         match event:
             case CheckStarted() | PayStarted():
                 self._claimed(books, payout, event, whose)

@@ -66,6 +66,7 @@ class Process(Mortal):
         self._driving: asyncio.Task[None] | None = None
         self._network: Network | None = None
         self._pools: list[AsyncConnectionPool] = []
+        self.verifies = False
         self._porch = Porch(self)
         self._inbox: set[asyncio.Task[int]] = set()
         self._running: Counter[str] = Counter()
@@ -180,6 +181,7 @@ class Process(Mortal):
         if world.door is None:
             yield SimulatedClient(world.gateway, world.fate, self)
             return
+        has_control = traits.random() < 0.5
         async with connected(
             world.loop,
             world.fate,
@@ -187,10 +189,11 @@ class Process(Mortal):
             self,
             name=f"{world.plan.seed}/{self.number}",
             wall_clock=self.wall_clock,
-            has_control=traits.random() < 0.5,
+            has_control=has_control,
             max_sends=traits.choice((1, 2, 32)),
         ) as (client, self._network):
             self._pools = client.pools
+            self.verifies = has_control
             yield client
 
     def leftovers(self) -> int:

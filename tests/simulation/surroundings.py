@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import random
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from billblend_async.callbacks import Callback
+from billblend_async.endpoint import answer_callback
 from billblend_async.errors import (
     BillblendError,
     ClosedError,
@@ -17,6 +19,9 @@ from billblend_async.errors import (
 from billblend_async.feed import Events
 from billblend_async.models import Outcome, State
 from billblend_async.orchestrator import Orchestrator
+from billblend_async.signing import control
+
+from .frontdoor import CONTROL
 
 if TYPE_CHECKING:
     from .process import Process
@@ -64,16 +69,35 @@ class Porch:
         name = callback.client_orderid
         known = self._process.world.store.payouts.get(name)
         self._fate.hit("callback-in", known.state.value if known else "nothing")
+        status = 200
         try:
-            await payouts.deliver(callback)
+            if self._process.verifies:
+                status = await answer_callback(payouts, _write_query(callback))
+            else:
+                await payouts.deliver(callback)
         except (DeliverAgain, JournalError, ClosedError):
             return 503
         except VerificationFailed:
             return 403
         except PayoutNotFound:
             return 404
-        self._invariants.sees_acknowledged(callback)
-        return 200
+        if status == 200:
+            self._invariants.sees_acknowledged(callback)
+        return status
+
+
+def _write_query(callback: Callback) -> str:
+    """Write a callback as the gateway does, or as whoever can repeat its controls."""
+    signed = (callback.status, callback.paynet_order_id, callback.client_orderid)
+    fields = {
+        "status": callback.status,
+        "merchant_order": callback.client_orderid,
+        "orderid": callback.paynet_order_id,
+        "client_orderid": callback.client_orderid,
+        "type": callback.transaction_type or "",
+        "control": control(*signed, CONTROL),
+    }
+    return urlencode(fields)
 
 
 class Office:
