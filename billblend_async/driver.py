@@ -277,7 +277,9 @@ class Driver:
             kept = CheckNotSent if isinstance(command, Check) else PayNotSent
             # This claim may be taken back and no other: the payout may have moved on meanwhile.
             await self._record(
-                lambda payout: kept(at=self._means.wall_clock()) if payout is claimed else None
+                lambda payout: (
+                    kept(at=self._means.wall_clock()) if _is_same_claim(payout, claimed) else None
+                )
             )
             raise lost
         self._claimed_at = clock()
@@ -355,6 +357,11 @@ class Driver:
         if becomes.state is State.FINAL and becomes.pays:
             self._means.are_announced = self.timing.was_hinted
         self._means.tell(becomes, event, before)
+
+
+def _is_same_claim(payout: Payout, claimed: Payout) -> bool:
+    """Tell whether nothing but callbacks was heard since a claim."""
+    return attrs.evolve(payout, hints=claimed.hints, sequence=claimed.sequence) == claimed
 
 
 def _reason(answer: SendAnswer | StatusAnswer) -> str | None:

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 from callers import SIGNED, callback_fields, query_of, shifts
@@ -280,7 +281,9 @@ async def _write(made: Forgery, number: str, story: Story) -> Payout:
     await journal.accept(first)
     payout = open_payout(first)
     for event in story.events:
-        changes = {"paynet_order_id": order} if hasattr(event, "paynet_order_id") else {}
+        changes: dict[str, Any] = {}
+        if hasattr(event, "paynet_order_id"):
+            changes["paynet_order_id"] = order
         own = attrs.evolve(event, **changes)
         payout = evolve(payout, own)
         await journal.append(payout, own)
