@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from browser import PATIENCE, Browser, Session, running_browser
 
-pytest_plugins = ["pytester"]  # for the sessions inside test_testing.py
+pytest_plugins = ["pytester"]  # for the sessions inside test_testing_sessions.py
 
 
 @pytest.fixture(scope="module")
