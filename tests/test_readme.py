@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from desk import open_desk
+from fakes import FakeClient
+from hosts import open_host
 
 from billblend_async.batch import read_batch
 from billblend_async.cli import _parser
 from billblend_async.diagram import diagram
+from billblend_async.models import State
 from billblend_async.orchestrator import Orchestrator
 from billblend_async.polling import Polling
 from billblend_async.request import PayoutRequest
@@ -83,6 +87,51 @@ def _named(request: PayoutRequest) -> dict[str, str]:
     return {"client_orderid": request.client_orderid, "explanation": "look here"}
 
 
+async def test_service(tmp_path: Path) -> None:
+    """The service of the README pays over HTTP and takes the gateway's callback in."""
+    (tmp_path / "service.py").write_text(block("example: service"), encoding="utf-8")
+    words = ("-m", "uvicorn", "--app-dir", str(tmp_path), "--no-access-log", "--port", "{port}")
+    async with open_desk(tmp_path) as desk, open_host(desk, *words, "service:app") as host:
+        assert 202 == (await host.pay("po-1", "1234567890")).status_code
+        await host.told("po-1", status="approved")
+        await host.until(lambda: desk.sandbox.deliveries[0].is_delivered, "the callback")
+        await host.end()
+        assert 1 == desk.sandbox.gateway.paid("po-1")
+
+
+def test_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example that watches payouts makes an orchestrator with both observers."""
+    monkeypatch.chdir(tmp_path)
+    names = example("watch")
+    told = type("Payout", (), {"state": State.ATTENTION, "client_orderid": "po-1", "doubt": None})
+    names["Pager"]().changed(told, None)
+
+    assert isinstance(names["watched"](FakeClient()), Orchestrator)
+
+
+def test_tested_service(tmp_path: Path) -> None:
+    """The test of a service in the README passes in a pytest of its own."""
+    (tmp_path / "test_service.py").write_text(block("example: testing"), encoding="utf-8")
+    # Which client its own test client prefers is the web framework's business.
+    words = ["-m", "pytest", "-q", "-p", "billblend_async.testing", "-W", "ignore"]
+    environ = {
+        **os.environ,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONPATH": str(README.parent),
+    }
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 0 == done.returncode, done.stdout
+    assert "1 passed" in done.stdout
+
+
 def test_payouts_file(tmp_path: Path) -> None:
     """The README's payouts file is a good one."""
     file = tmp_path / "payouts.csv"
@@ -93,7 +142,8 @@ def test_payouts_file(tmp_path: Path) -> None:
 
 def test_commands_exist() -> None:
     """Every billblend command line of the README is one that the parser takes."""
-    pattern = r"(?:^|`|&& \S*/)billblend ((?:pay|status|attention|journal|sandbox|demo)[^`\n]*)"
+    words = "pay|status|attention|approve|journal|listen|sandbox|demo"
+    pattern = rf"(?:^|`|&& \S*/)billblend ((?:{words})[^`\n]*)"
     lines = re.findall(pattern, TEXT, re.MULTILINE)
 
     assert len(lines) >= 6

@@ -51,7 +51,7 @@ _NOT_SEEN_FOR: Final = 30.0
 _NOT_SEEN_TIMES: Final = 5
 
 
-_BETWEEN_QUESTIONS: Final = 1.0 - 1e-6  # a float of virtual time rounds
+_BETWEEN_QUESTIONS: Final = 0.25 - 1e-6  # a float of virtual time rounds
 
 
 @runtime_checkable
@@ -154,14 +154,14 @@ class Invariants:
     # the gateway's side
 
     def sees_calling(self, client_orderid: str, whose: Mortal, *, is_send: bool) -> None:
-        """Check that what is sent is sent by whoever runs it, and questions are a second apart."""
+        """Check that what is sent is sent by whoever runs it, and questions are some time apart."""
         if is_send:
             runs = isinstance(whose, Running) and whose.is_running(client_orderid)
             self.demand(runs, "sent what nobody runs", client_orderid)
             return
         now, last = self._loop.now, self._questions.get((whose, client_orderid))
         calm = last is None or now - last >= _BETWEEN_QUESTIONS
-        self.demand(calm, "two questions within a second", client_orderid)
+        self.demand(calm, "two questions in one breath", client_orderid)
         self._questions[whose, client_orderid] = now
 
     def sees_leaving(self, send: Send) -> None:

@@ -139,7 +139,7 @@ def takes_reversals_for_the_end(garden: Garden) -> None:
 @bug
 def asks_at_once(garden: Garden) -> None:
     """A callback makes the next question leave at once, whenever the last one did."""
-    garden.replace(timing, "_AFTER_HINT", 0.0)
+    garden.replace(timing, "BETWEEN", 0.0)
     garden.replace(questions.Questions, "delay", lambda *_: 0.0)
 
 
@@ -149,8 +149,8 @@ def hands_links_over_once(garden: Garden) -> None:
     rightly = redirects.Redirects.show
 
     def show(self: Any, outcome: Outcome) -> None:
-        shown = self._shown.get(outcome.client_orderid)
-        if shown in (None, outcome.redirect_to) or outcome.redirect_to is None:
+        taken = self._taken.get(outcome.client_orderid)
+        if not taken or outcome.redirect_to is None:
             rightly(self, outcome)
 
     garden.replace(redirects.Redirects, "show", show)
