@@ -23,6 +23,8 @@ LONGEST_QUERY: Final = 256 * 1024
 """Bytes of the longest callback: merchant_data of 64 KiB comes back in it, each byte escaped."""
 _LONGEST: Final = {"status": 32, "orderid": 32, "client_orderid": 128, "type": 32}
 """Characters; of the order id as many as its digits can be."""
+_MOST_FIELDS: Final = 200
+"""Several times as many as are documented; reading many more would hold up the event loop."""
 _WORD: Final = re.compile("[A-Za-z_-]+")
 
 
@@ -123,7 +125,7 @@ def _verified(
         The fields, or the reason why they are refused: no exception passes them.
     """
     octets = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if len(octets) > LONGEST_QUERY:
+    if len(octets) > LONGEST_QUERY or octets.count(b"&") > _MOST_FIELDS:
         return f"the {what} is too long"
     try:
         fields = read_query(octets)

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,9 +25,10 @@ from .errors import (
     PayoutNotFound,
     Problem,
 )
-from .models import Doubt, Outcome, State
-from .payroll import POLL_HELP, Plan, check_out, polling, positive, run_payouts
+from .models import Doubt, OpenReason, Outcome, State
+from .payroll import POLL_HELP, Plan, check_out, polling, positive, run_payouts, stands
 from .polling import Polling
+from .request import PayoutRequest
 from .settings import read_settings
 
 if TYPE_CHECKING:
@@ -107,9 +109,11 @@ def _approve(arguments: argparse.Namespace) -> int:
             except BillblendError as error:
                 return attrs.evolve(outcome, explanation=str(error), problem=error)
 
-        waiting = [told async for told in _approvable(payouts, named)]
+        rows = [row.request for row in batch.rows if row.request.client_orderid in named]
+        waiting = [told async for told in _approvable(payouts, rows)]
         if len(waiting) < len(named):
             say(f"{len(named) - len(waiting)} of these do not await approval and are left alone")
+        _announce(waiting)
         async with aclosing(side_by_side(waiting, approve, limit=plan.concurrency)) as outcomes:
             async for told in outcomes:
                 yield told
@@ -117,15 +121,29 @@ def _approve(arguments: argparse.Namespace) -> int:
     return asyncio.run(run_payouts(settings, batch, plan, run))
 
 
-async def _approvable(payouts: "Orchestrator", names: set[str]) -> AsyncGenerator[Outcome, None]:
-    """Find what awaits approval, and what was approved in a run that did not come to its end."""
-    for told in await payouts.awaiting_approval(among=names):
-        yield told
-    for name in names:
+async def _approvable(
+    payouts: "Orchestrator", requests: Sequence[PayoutRequest]
+) -> AsyncGenerator[Outcome, None]:
+    """Find what awaits approval, and what was approved in a run that did not come to its end.
+
+    What is approved is what the file says: a row that was changed since its check is left alone.
+    """
+    for request in requests:
         with contextlib.suppress(PayoutNotFound):
-            told = await payouts.status(name)
-            if told.approved_by is not None and not told.is_finished:
+            told = await stands(payouts, request)
+            awaits = told.open_reason is OpenReason.AWAITING_APPROVAL
+            if awaits or (told.approved_by is not None and not told.is_finished):
                 yield told
+
+
+def _announce(waiting: Sequence[Outcome]) -> None:
+    """Say what is about to be paid."""
+    sums: dict[str, Decimal] = {}
+    for told in waiting:
+        sums[told.currency] = sums.get(told.currency, Decimal(0)) + told.amount
+    amounts = ", ".join(f"{amount:,f} {currency}" for currency, amount in sorted(sums.items()))
+    if waiting:
+        say(f"approving {len(waiting)} payouts: {amounts}")
 
 
 def add_journal(journal: argparse.ArgumentParser) -> None:

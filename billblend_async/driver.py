@@ -63,7 +63,7 @@ class Driver:
         payout: The payout as the journal has it, as far as this process knows.
         request: What the caller handed in, while it did.
         users: How many tasks use it.
-        runners: How many of them drive it to its end.
+        runners: How many of them want it to be sent; without any, nothing is.
         timing: When the next command is due.
     """
 
@@ -262,7 +262,7 @@ class Driver:
         lost = ClaimLost(expected.client_orderid, expected.sequence + 1)
         async with self._writing:
             at, began = self._means.wall_clock(), clock()
-            is_wanted = self._means.is_open and self.users > 0
+            is_wanted = self._means.is_open and self.runners > 0
             if (
                 not is_wanted
                 or self.payout is not expected

@@ -232,7 +232,9 @@ def _found(payout: Payout, event: Checked | PayAccepted) -> Payout:
             unnamed = payout.flow is Flow.CHECK_PAY and known is None
             if parked or unnamed or not _may_be_paying(payout):
                 return payout
-            return _enter(payout, _F, event.at, paynet_order_id=order, doubt=None, restored=False)
+            # A one-step payout that is found after a restore was paid by a claim that is lost.
+            told = {"paynet_order_id": order, "pays": max(payout.pays, 1)}
+            return _enter(payout, _F, event.at, doubt=None, restored=False, **told)
         case _:
             assert_never(event)
 

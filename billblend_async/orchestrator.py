@@ -238,7 +238,11 @@ class Orchestrator(Oversight):
             JournalError: The journal cannot be used; nothing is sent that is not on record.
         """
         async with self._crew.driver(client_orderid) as driver:
-            return await driver.advance()
+            driver.runners += 1
+            try:
+                return await driver.advance()
+            finally:
+                driver.runners -= 1
 
     async def approve(self, client_orderid: str, *, who: str) -> Outcome:
         """Approve a payout that was run with ``pay=False``, and run it on to its end.

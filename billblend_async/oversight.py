@@ -8,6 +8,7 @@ from .events import Approved, Closed, Released, Withdrawn
 from .means import Means
 from .models import Doubt, Outcome, State
 from .payout import outcome
+from .request import PayoutRequest
 
 __all__ = ["Oversight"]
 
@@ -30,6 +31,18 @@ class Oversight:
         if driver is not None:
             return driver.outcome
         return outcome(await self._means.load(client_orderid))
+
+    async def status_of(self, request: PayoutRequest) -> Outcome:
+        """Tell where the payout of a request stands; nothing is asked or sent.
+
+        Raises:
+            PayoutNotFound: The journal knows no such payout.
+            PayoutConflict: The journal holds this client_orderid with another amount or receiver.
+        """
+        self._crew.check_open()
+        payout = await self._means.load(request.client_orderid)
+        self._means.check_same(payout, request)
+        return await self.status(request.client_orderid)
 
     async def attention(
         self, *, doubt: Doubt | None = None, among: Container[str] | None = None

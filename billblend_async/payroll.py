@@ -15,9 +15,16 @@ import attrs
 from .batch import Batch, are_results, exit_status, read_batch, totals, write_results
 from .console import BAD_CONFIGURATION, UNFINISHED, end_on_signals, say
 from .desk import make_client, make_orchestrator
-from .errors import ConfigurationError, JournalError, PayoutNotFound, SendingStopped
-from .models import Deadlines, Flow, Outcome
+from .errors import (
+    ConfigurationError,
+    JournalError,
+    PayoutConflict,
+    PayoutNotFound,
+    SendingStopped,
+)
+from .models import Deadlines, Flow, Outcome, State
 from .polling import Polling
+from .request import PayoutRequest
 from .settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -34,6 +41,7 @@ __all__ = [
     "positive",
     "run_batch",
     "run_payouts",
+    "stands",
 ]
 
 POLL_HELP: Final = "seconds between two status requests for one payout (default 3:5)"
@@ -201,7 +209,7 @@ async def run_payouts(
         ):
             end_on_signals("ending; what is under way is recorded first")
             try:
-                async with links.written(), aclosing(run(payouts)) as told:
+                async with links.written(payouts), aclosing(run(payouts)) as told:
                     async for outcome in told:
                         outcomes[outcome.client_orderid] = outcome
                         board.move(outcome.client_orderid, outcome.state)
@@ -242,9 +250,9 @@ class _Links:
         self._news.set()
 
     @contextlib.asynccontextmanager
-    async def written(self) -> AsyncGenerator[None, None]:
+    async def written(self, payouts: "Orchestrator") -> AsyncGenerator[None, None]:
         """Write while the payouts run."""
-        writing = asyncio.create_task(self._write())
+        writing = asyncio.create_task(self._write(payouts))
         try:
             yield
         finally:
@@ -254,11 +262,14 @@ class _Links:
                 # It would replace the last results with older ones.
                 await asyncio.gather(self._thread, return_exceptions=True)
 
-    async def _write(self) -> None:
+    async def _write(self, payouts: "Orchestrator") -> None:
+        await self._news.wait()
+        # What an earlier run has written must not be taken back, so the journal is asked once.
+        before = await _journaled(payouts, self.batch, self.outcomes)
         while await self._news.wait():
             self._news.clear()
             began = time.monotonic()
-            known = {**self._waiting, **self.outcomes}
+            known = {**before, **self._waiting, **self.outcomes}
             write = asyncio.to_thread(write_results, self.out, self.batch, known)
             self._thread = asyncio.ensure_future(write)
             # What fails here is tried again at the end, and told then.
@@ -271,17 +282,37 @@ class _Links:
 async def _journaled(
     payouts: "Orchestrator", batch: Batch, told: Mapping[str, Outcome]
 ) -> dict[str, Outcome]:
-    """Read where the payouts stand that a run which was ended early has not told."""
+    """Read where the payouts stand that a run has not told."""
     found: dict[str, Outcome] = {}
     for row in batch.rows:
         name = row.request.client_orderid
-        if name not in told:
-            with contextlib.suppress(PayoutNotFound):
-                try:
-                    found[name] = await payouts.status(name)
-                except JournalError:
-                    return found
+        if name in told:
+            continue
+        with contextlib.suppress(PayoutNotFound):
+            try:
+                found[name] = await stands(payouts, row.request)
+            except JournalError:
+                return found
     return found
+
+
+async def stands(payouts: "Orchestrator", request: PayoutRequest) -> Outcome:
+    """Tell where a row's payout stands; that of another payout is a conflict, and not its own.
+
+    Raises:
+        PayoutNotFound: The journal knows no such payout.
+    """
+    try:
+        return await payouts.status_of(request)
+    except PayoutConflict as error:
+        return Outcome(
+            client_orderid=request.client_orderid,
+            amount=request.amount,
+            currency=request.currency,
+            state=State.NEW,
+            explanation=str(error),
+            problem=error,
+        )
 
 
 def _write(out: Path, batch: Batch, outcomes: dict[str, Outcome]) -> bool:

@@ -98,14 +98,14 @@ TRANSITIONS: Final[Mapping[State, Mapping[type[Event], frozenset[State]]]] = Map
             },
             _F: {
                 RedirectRequired: {_R},
-                Finished: {State.FINAL, _A},
+                Finished: {State.FINAL},
                 CalledBack: {_F},
                 NeedsAttention: {_A},
             },
             _R: {
                 RedirectRequired: {_R},
                 RedirectCleared: {_F},
-                Finished: {State.FINAL, _A},
+                Finished: {State.FINAL},
                 CalledBack: {_R},
                 NeedsAttention: {_A},
             },

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import attrs
 from bad_gateway import AFTER, BEFORE, LATE, BadLine, bad_line
-from desk import ROOT, Desk, ended, open_desk, pay_arguments
+from desk import Desk, ended, open_desk, pay_arguments
 from killing import ACCOUNTS, say
 from truth import Record, Truth, read_records, states
 
@@ -44,9 +44,9 @@ class Trial:
 
     async def start(self) -> asyncio.subprocess.Process:
         """Begin to pay the file."""
-        program = (str(ROOT / "tests" / "paying.py"), str(self.doubt))
         pay = pay_arguments(self.file)
-        return await self.desk.start(*pay, "--poll", "0.3:0.6", program=program)
+        doubt = f"doubt={self.doubt}"
+        return await self.desk.start(*pay, "--poll", "0.3:0.6", "--deadline", doubt)
 
     async def records(self) -> dict[str, Record]:
         """Read the journal."""

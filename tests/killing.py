@@ -23,7 +23,7 @@ from collections import Counter
 from pathlib import Path
 
 import attrs
-from desk import COMMAND, ROOT, Desk, ended, ended_when_quiet, open_desk, pay_arguments
+from desk import Desk, ended, ended_when_quiet, open_desk, pay_arguments
 from truth import Record, Truth, read_records, states
 
 PATIENCE = 120.0
@@ -92,15 +92,14 @@ class Killing:
         )
 
     async def _start(self) -> asyncio.subprocess.Process:
-        program = COMMAND
+        window: list[object] = []
         if self.doubt is not None:
-            program = (str(ROOT / "tests" / "paying.py"), str(self.doubt))
-        window = []
+            window += ["--deadline", f"doubt={self.doubt}"]
         if self.window is not None:
             doubtful = sum(self._states()[state] for state in DOUBTFUL)
-            window = ["--concurrency", self.window + doubtful]
+            window += ["--concurrency", self.window + doubtful]
         pay = pay_arguments(self.file)
-        return await self.desk.start(*pay, "--poll", self.poll, *window, program=program)
+        return await self.desk.start(*pay, "--poll", self.poll, *window)
 
     async def _moment(self) -> None:
         """Wait for the moment to kill: while it starts, anywhere, or right around a request."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from desk import ROOT, Desk, ended, open_desk, pay_arguments
+from desk import COMMAND, Desk, ended, open_desk, pay_arguments
 from killing import lost
 from truth import Truth, read_records
 
@@ -16,7 +16,7 @@ from billblend_async.events import CheckStarted, PayStarted
 from billblend_async.models import State
 
 FAST = ("--poll", "0.1:0.2")
-PROGRAM = (str(ROOT / "tests" / "paying.py"), "5")
+DOUBT = ("--deadline", "doubt=5")
 """A claim whose commit or whose taking back has failed may be in the file: then it is in doubt."""
 APPROVED = ["1234567890"]
 AGAIN = "again"
@@ -42,12 +42,12 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         yield desk
 
 
-PAY = f'"$PYTHON" {" ".join(PROGRAM)} pay payouts.csv --poll 0.1:0.2'
+PAY = f'"$PYTHON" {" ".join(COMMAND)} pay payouts.csv --poll 0.1:0.2 {" ".join(DOUBT)}'
 
 
 async def pay_again(desk: Desk, file: Path) -> None:
     """Pay the file on a sound disk."""
-    status, _, error = await ended(await desk.start(*pay_arguments(file), *FAST, program=PROGRAM))
+    status, _, error = await ended(await desk.start(*pay_arguments(file), *FAST, *DOUBT))
     assert status in (0, 2)
     assert "" == error
 
@@ -145,7 +145,7 @@ async def test_a_disk_that_cannot_be_synced(desk: Desk, when: str) -> None:
     traced = ("strace", "-f", "-qq", "-o", desk.folder / "trace", "-e", f"trace={calls}")
     inject = ("-e", f"inject={calls}:error=EIO:when={when}")
     pay = ("pay", file, "--journal", "payouts.db", "--out", "results.csv", *FAST)
-    process = await desk.spawn(*traced, *inject, sys.executable, *PROGRAM, *pay)
+    process = await desk.spawn(*traced, *inject, sys.executable, *COMMAND, *pay, *DOUBT)
     status, _, error = await ended(process)
 
     assert "INJECTED" in (desk.folder / "trace").read_text()

@@ -77,9 +77,9 @@ ARROWS: dict[str, set[str]] = {
     | {"redirects"},
     "console": set(),
     "payroll": {"batch", "console", "desk", "events", "models", "orchestrator", "payout"}
-    | {"polling", "report", "settings"},
+    | {"polling", "report", "request", "settings"},
     "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
-    | {"orchestrator", "payroll", "polling"},
+    | {"orchestrator", "payroll", "polling", "request"},
     "testing": VALUES | {"keys", "client", "journal", "orchestrator", "polling", "sandbox"},
     "cli": set(FILES),
     "__main__": {"cli"},
