@@ -1,0 +1,287 @@
+"""Files are checked now and paid after approval, with the command as people run it."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from desk import Desk, ended, ended_when_quiet, open_desk, pay_arguments
+
+from billblend_async.cli import main
+from billblend_async.wire import RequestKind
+
+CHECK, PAY, PAYOUT = RequestKind.CHECK, RequestKind.PAY, RequestKind.PAYOUT
+FAST = ("--poll", "0.1:0.2")
+GOOD, DECLINED, REFUSED, REDIRECT = "1234567890", "0987654321", "3000000003", "2000000001"
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    """Open a desk."""
+    async with open_desk(tmp_path) as desk:
+        yield desk
+
+
+async def approve(
+    desk: Desk, file: Path, *words: object, who: str = "ann"
+) -> tuple[int | None, str, str]:
+    """Approve payouts of a file."""
+    given = ("--journal", "payouts.db", "--out", "results.csv", "--who", who, *FAST)
+    return await desk.billblend("approve", file, *words, *given)
+
+
+def told(desk: Desk) -> dict[str, str]:
+    """Give the word for each payout of the results."""
+    return {name: row["status"] for name, row in desk.results().items()}
+
+
+class TestCheckOnly:
+    async def test_checked_then_approved(self, desk: Desk) -> None:
+        """A file is checked with exit 0 and nobody is paid; once approved, each is, with exit 0."""
+        file = desk.write(4, accounts=[GOOD])
+        status, out, error = await desk.pay(file, "--check-only", *FAST)
+        assert (0, "") == (status, error)
+        assert "awaiting-approval" in out
+        assert {"awaiting-approval"} == set(told(desk).values())
+        assert all("approve it" in row["explanation"] for row in desk.results().values())
+        assert (4, 0) == (desk.count(CHECK).total(), desk.count(PAY).total())
+
+        # Neither the same command nor one that pays approves anything.
+        assert 0 == (await desk.pay(file, "--check-only", *FAST))[0]
+        assert 2 == (await desk.pay(file, *FAST))[0]
+        assert (4, 0) == (desk.count(CHECK).total(), desk.count(PAY).total())
+
+        status, out, error = await approve(desk, file)
+        assert (0, "") == (status, error)
+        assert {"approved"} == set(told(desk).values())
+        assert {f"po-{n}": 1 for n in range(4)} == desk.count(PAY)
+        assert 4 == len(desk.sandbox.gateway.ledger)
+
+        # And a second approval finds nothing to do.
+        status, _, error = await approve(desk, file)
+        assert 0 == status
+        assert "4 of these do not await approval" in error
+        assert 4 == desk.count(PAY).total()
+        assert 0 == (await desk.pay(file, "--check-only", *FAST))[0]
+
+    async def test_what_the_bank_refuses(self, desk: Desk) -> None:
+        """A payout that the bank refuses at the check makes it 1, and cannot be approved."""
+        file = desk.write(2, accounts=[GOOD, REFUSED])
+        assert 1 == (await desk.pay(file, "--check-only", *FAST))[0]
+        assert {"po-0": "awaiting-approval", "po-1": "declined"} == told(desk)
+        status, _, error = await approve(desk, file)
+        assert 1 == status
+        assert "1 of these do not await approval" in error
+        assert {"po-0": "approved", "po-1": "declined"} == told(desk)
+        assert {"po-0": 1} == desk.count(PAY)
+
+    async def test_named(self, desk: Desk) -> None:
+        """Only those that are named are paid; the others go on waiting, so it is 2."""
+        file = desk.write(3, accounts=[GOOD])
+        await desk.pay(file, "--check-only", *FAST)
+        status, _, error = await approve(desk, file, "po-0", "po-2")
+        assert (2, "") == (status, error)
+        assert {"po-0": 1, "po-2": 1} == desk.count(PAY)
+        words = {"po-0": "approved", "po-1": "awaiting-approval", "po-2": "approved"}
+        assert words == told(desk)
+        assert 0 == (await approve(desk, file, "po-1"))[0]
+
+    async def test_after_it_was_handed_in_to_be_paid(self, desk: Desk) -> None:
+        """A file that was handed in to be paid cannot be only checked; nothing more is sent."""
+        desk.sandbox.gateway.validation = 1e6
+        file = desk.write(2, accounts=[GOOD])
+        first = ("--deadline", "validation=1")
+        assert 2 == (await desk.pay(file, *first, *FAST))[0]
+        sends = desk.sends
+        status, out, _ = await desk.pay(file, "--check-only", *FAST)
+        assert 2 == status
+        assert {"conflict"} == set(told(desk).values())
+        assert "only checked" in " ".join(out.split())
+        assert sends == desk.sends
+
+
+class TestApprove:
+    async def test_unknown(self, desk: Desk) -> None:
+        """An id that is not in the file is bad input, and nobody at all is paid."""
+        file = desk.write(2, accounts=[GOOD])
+        await desk.pay(file, "--check-only", *FAST)
+        status, _, error = await approve(desk, file, "po-0", "po-77")
+        assert 3 == status
+        assert "po-77: is not in the file" in error
+        assert 0 == desk.count(PAY).total()
+
+    async def test_not_awaiting(self, desk: Desk) -> None:
+        """Approving what was paid already, or a file that nobody ran, sends nothing."""
+        file = desk.write(2, accounts=[GOOD])
+        await desk.pay(file, *FAST)
+        status, _, error = await approve(desk, file, "po-0")
+        assert 0 == status
+        assert "1 of these do not await approval and are left alone" in error
+        other = desk.write(2, "other.csv", accounts=[GOOD], prefix="new-")
+        status, _, error = await approve(desk, other)
+        assert 2 == status
+        assert "2 of these do not await approval" in error
+        assert {"unfinished"} == set(told(desk).values())
+        assert 2 == desk.count(PAY).total()
+
+    async def test_no_journal(self, desk: Desk) -> None:
+        """A journal that is not there is a wrong path, and none is made."""
+        file = desk.write(1)
+        status, _, error = await approve(desk, file)
+        assert 4 == status
+        assert "--journal payouts.db: there is no such file" in error
+        assert not (desk.folder / "payouts.db").exists()
+
+    async def test_without_a_name(self, desk: Desk) -> None:
+        """Nobody approves without a name."""
+        file = desk.write(1, accounts=[GOOD])
+        await desk.pay(file, "--check-only", *FAST)
+        status, _, _ = await approve(desk, file, who=" ")
+        assert 0 != status
+        assert 0 == desk.count(PAY).total()
+
+    @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+    async def test_interrupted(self, desk: Desk, stop: signal.Signals) -> None:
+        """An approval that is interrupted or killed goes on when it is given again: paid once."""
+        file = desk.write(12, accounts=[GOOD])
+        await desk.pay(file, "--check-only", *FAST)
+        desk.sandbox.gateway.processing = 1.0
+        given = ("--journal", "payouts.db", "--out", "results.csv", *FAST)
+        process = await desk.start("approve", file, "--who", "ann", *given)
+        while desk.count(PAY).total() < 3:
+            assert process.returncode is None
+            await asyncio.sleep(0.01)
+        process.send_signal(stop)
+        status, _, error = await ended(process)
+        assert "Traceback" not in error
+        if stop is signal.SIGINT:
+            assert 2 == status
+            assert "run the same command again" in error
+
+        again = await desk.start("approve", file, "--who", "bob", *given)
+        status, _, error = await ended_when_quiet(desk, again, quiet=5)
+        assert "Traceback" not in error
+        paid = set(desk.count(PAY))
+        assert {1} == set(desk.count(PAY).values())
+        assert paid == {name for name, word in told(desk).items() if word == "approved"}
+        # A kill leaves pays that were claimed and never sent: those stay in doubt.
+        assert (0 if len(paid) == 12 else 2) == status
+        assert stop is signal.SIGKILL or len(paid) == 12
+
+
+class TestOneStep:
+    async def test_pays_at_once(self, desk: Desk) -> None:
+        """With --one-step each payout is sent once and never checked."""
+        file = desk.write(6)
+        status, _, error = await desk.pay(file, "--one-step", *FAST)
+        assert (1, "") == (status, error)
+        kinds = (CHECK, PAY, PAYOUT)
+        assert [0, 0, 6] == [desk.count(kind).total() for kind in kinds]
+        assert ["approved", "declined", "error"] * 2 == list(told(desk).values())
+        assert 1 == (await desk.pay(file, "--one-step", *FAST))[0]
+        status, out, _ = await desk.pay(file, *FAST)
+        assert 2 == status
+        assert "another flow" in " ".join(out.split())
+        assert [0, 0, 6] == [desk.count(kind).total() for kind in kinds]
+
+    def test_not_with_check_only(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """What is paid at once cannot be only checked."""
+        with pytest.raises(SystemExit) as caught:
+            main(["pay", "f", "--journal", "j", "--out", "o", "--one-step", "--check-only"])
+        assert 3 == caught.value.code
+        assert "not allowed with" in capsys.readouterr().err
+
+
+class TestDeadline:
+    @pytest.mark.parametrize(
+        "word",
+        [
+            "",
+            "final",
+            "final=",
+            "final=x",
+            "final=0",
+            "final=-1",
+            "final=nan",
+            "final=inf",
+            "=5",
+            "last=5",
+            "Final=5",
+            "final=5=6",
+        ],
+    )
+    def test_bad(self, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """A deadline that is none is bad input, and the right names are told."""
+        with pytest.raises(SystemExit) as caught:
+            main(["pay", "f", "--journal", "j", "--out", "o", "--deadline", word])
+        assert 3 == caught.value.code
+        error = " ".join(capsys.readouterr().err.split())
+        assert "NAME=SECONDS" in error
+        for name in ("sending", "validation", "receiver", "final", "doubt"):
+            assert name in error
+
+    async def test_ends_the_wait(self, desk: Desk) -> None:
+        """A deadline ends the wait for a payout and not the payout: the next run learns its end."""
+        desk.sandbox.gateway.processing = 3.0
+        file = desk.write(1, accounts=[GOOD])
+        limits = (
+            "--deadline",
+            "validation=60",
+            "--deadline",
+            "final=60",
+            "--deadline",
+            "final=0.5",
+        )
+        status, _, _ = await desk.pay(file, *limits, *FAST)
+        assert (2, {"po-0": "unfinished"}) == (status, told(desk))
+        while (status := (await desk.pay(file, *FAST))[0]) == 2:
+            pass
+        assert (0, {"po-0": "approved"}) == (status, told(desk))
+        assert {"po-0": 1} == desk.count(PAY)
+
+
+class TestLinks:
+    async def test_while_it_runs(self, desk: Desk) -> None:
+        """The results carry a row's link while its receiver is waited for, until it is final."""
+        file = desk.write(3, accounts=[GOOD, REDIRECT, DECLINED])
+        process = await desk.start(*pay_arguments(file), *FAST)
+        results = desk.folder / "results.csv"
+        while not results.exists() or not desk.results()["po-1"]["redirect_to"]:
+            assert process.returncode is None
+            await asyncio.sleep(0.02)
+        row = desk.results()["po-1"]
+        [order] = [o for o in desk.sandbox.gateway.orders.values() if o.client_orderid == "po-1"]
+        assert order.token is not None
+        assert "awaiting-receiver" == row["status"]
+        assert row["redirect_to"].endswith(order.token)
+        assert "****" == row["cvv2"]
+        assert process.returncode is None
+
+        desk.sandbox.gateway.submit(order.token, time.time(), is_confirmed=True)
+        status, out, error = await ended(process)
+        assert (1, "") == (status, error)
+        words = {"po-0": "approved", "po-1": "approved", "po-2": "declined"}
+        assert words == told(desk)
+        assert {""} == {row["redirect_to"] for row in desk.results().values()}
+        assert order.token not in out
+        for path in desk.folder.glob("payouts.db*"):
+            assert order.token.encode() not in path.read_bytes(), path.name
+
+    async def test_after_the_deadline(self, desk: Desk) -> None:
+        """A run that has waited long enough leaves the link; the next one hands it out again."""
+        file = desk.write(1, accounts=[REDIRECT])
+        for _ in range(2):
+            status, _, error = await desk.pay(file, "--deadline", "receiver=0.5", *FAST)
+            assert (2, "") == (status, error)
+            [row] = desk.results().values()
+            assert "awaiting-receiver" == row["status"]
+            assert row["redirect_to"]
+            assert "redirect_to" in row["explanation"]
+        [order] = desk.sandbox.gateway.orders.values()
+        assert order.token is not None
+        desk.sandbox.gateway.submit(order.token, time.time(), is_confirmed=False)
+        assert 1 == (await desk.pay(file, *FAST))[0]
+        [row] = desk.results().values()
+        assert ("declined", "") == (row["status"], row["redirect_to"])
