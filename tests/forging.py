@@ -33,6 +33,7 @@ from payouts import DOUBT_PATHS, LINK, ONE_STEP_PATHS, PATHS, START, opened, req
 from billblend_async.answers import NotFound, Status, StatusAnswer, StatusReport
 from billblend_async.delivery import Delivery
 from billblend_async.endpoint import answer_callback
+from billblend_async.errors import VerificationFailed
 from billblend_async.events import Approved, Event
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.machine import Payout, evolve, open_payout
@@ -42,6 +43,8 @@ from billblend_async.polling import Polling
 
 LATER = 300.0
 """Seconds after the first event at which the callbacks come."""
+HASTE = 50.0
+"""How many times as fast the wall clock goes, so that validations grow old during a short flood."""
 PATIENT = Deadlines(doubt=1e6, validation=1e6, receiver=1e6, final=1e6)
 RUN = (State.VALIDATING, State.PAYING, State.AWAITING_FINAL, State.AWAITING_RECEIVER)
 """The states in which payouts are run meanwhile; others would be sent."""
@@ -96,8 +99,8 @@ class Story:
     is_held: bool = False
 
 
-def stories() -> Iterator[Story]:
-    """Tell how payouts came into every state."""
+def stories(copy: int) -> Iterator[Story]:
+    """Tell how payouts came into every state; one story is another in every second copy."""
     for state, events in PATHS.items():
         yield Story(state.value, events)
     for state, events in ONE_STEP_PATHS.items():
@@ -107,6 +110,8 @@ def stories() -> Iterator[Story]:
     yield Story("held", PATHS[State.VALIDATED], is_held=True)
     approved = (*PATHS[State.VALIDATING], Approved(at=START + 5, who="ann"))
     yield Story("approved", approved, is_held=True)
+    # Over the joint the callback of one that is final names one whose order is not known yet.
+    yield Story("crossed", PATHS[State.FINAL if copy % 2 else State.CHECKING])
 
 
 @attrs.define(kw_only=True)
@@ -121,6 +126,7 @@ class Forgery:
         names: Every client_orderid.
         genuine: The fields of a genuine callback for each payout that has an order.
         shifted: Every way to shift the joints of these.
+        signed_shifts: Those of them whose control still verifies.
         heard: The changes that the orchestrator has told of.
         answers: How many callbacks of each kind were answered what.
         wrongs: What is not as it must be.
@@ -133,6 +139,7 @@ class Forgery:
     names: list[str] = attrs.field(factory=list)
     genuine: list[dict[str, str]] = attrs.field(factory=list)
     shifted: list[str] = attrs.field(factory=list)
+    signed_shifts: list[str] = attrs.field(factory=list)
     heard: list[str] = attrs.field(factory=list)
     answers: Counter[tuple[str, int]] = attrs.field(factory=Counter)
     wrongs: list[str] = attrs.field(factory=list)
@@ -174,7 +181,7 @@ class Forgery:
                 if chance.random() < 0.5:
                     del fields["merchant_order"]
             case "shift":
-                return chance.choice(self.shifted)
+                return chance.choice(chance.choice([self.shifted, self.signed_shifts]))
             case "type swap":
                 words = ("reversal", "chargeback", "refund", "fraud", "Dispute", "sale", "", "x")
                 fields["type"] = chance.choice(words)
@@ -240,7 +247,7 @@ async def forgery(folder: Path, *, seed: int, copies: int) -> AsyncIterator[Forg
         bank,
         SqliteJournal(folder / "payouts.db"),
         polling=Polling(shortest=0.05, longest=0.1),
-        wall_clock=lambda: START + LATER + time.monotonic() - began,
+        wall_clock=lambda: START + LATER + HASTE * (time.monotonic() - began),
         observer=lambda payout, event: heard.append(f"{payout.client_orderid}: {event}"),
     ) as payouts:
         made = Forgery(
@@ -252,12 +259,13 @@ async def forgery(folder: Path, *, seed: int, copies: int) -> AsyncIterator[Forg
         )
         runs = []
         for copy in range(copies):
-            for number, story in enumerate(stories()):
+            for number, story in enumerate(stories(copy)):
                 # A digit moved over the joint of the two ids names another of these payouts.
                 payout = await _write(made, f"{'1' * (copy + 1)}{number:02}", story)
                 if payout.state in RUN and copy % 2:
                     runs.append((request(payout.client_orderid), payout.flow))
         made.shifted = [query_of(each) for fields in made.genuine for each in shifts(fields)]
+        made.signed_shifts = [query for query in made.shifted if _verifies(bank, query)]
         running = [asyncio.create_task(payouts.run(each, flow=flow)) for each, flow in runs]
         yield made
         if ended := [task for task in running if task.done()]:
@@ -265,6 +273,14 @@ async def forgery(folder: Path, *, seed: int, copies: int) -> AsyncIterator[Forg
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+def _verifies(bank: Bank, query: str) -> bool:
+    try:
+        bank.verify_callback(query)
+    except VerificationFailed:
+        return False
+    return True
 
 
 async def _write(made: Forgery, number: str, story: Story) -> Payout:
