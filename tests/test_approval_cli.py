@@ -54,7 +54,7 @@ class TestCheckOnly:
         assert (4, 0) == (desk.count(CHECK).total(), desk.count(PAY).total())
 
         status, out, error = await approve(desk, file)
-        assert (0, "") == (status, error)
+        assert (0, "billblend: approving 4 payouts: 12.00 EUR\n") == (status, error)
         assert {"approved"} == set(told(desk).values())
         assert {f"po-{n}": 1 for n in range(4)} == desk.count(PAY)
         assert 4 == len(desk.sandbox.gateway.ledger)
@@ -82,7 +82,7 @@ class TestCheckOnly:
         file = desk.write(3, accounts=[GOOD])
         await desk.pay(file, "--check-only", *FAST)
         status, _, error = await approve(desk, file, "po-0", "po-2")
-        assert (2, "") == (status, error)
+        assert (2, "billblend: approving 2 payouts: 5.00 EUR\n") == (status, error)
         assert {"po-0": 1, "po-2": 1} == desk.count(PAY)
         words = {"po-0": "approved", "po-1": "awaiting-approval", "po-2": "approved"}
         assert words == told(desk)
@@ -103,6 +103,32 @@ class TestCheckOnly:
 
 
 class TestApprove:
+    async def test_changed_rows(self, desk: Desk) -> None:
+        """A row that was changed since its check is a conflict: nothing else is paid or told."""
+        file = desk.write(3, accounts=[GOOD])
+        assert 0 == (await desk.pay(file, "--check-only", *FAST))[0]
+        file.write_text(file.read_text().replace("1.50", "9000.00"))
+        status, out, error = await approve(desk, file)
+        assert 2 == status
+        assert "1 of these do not await approval" in error
+        assert "another amount" in " ".join(out.split())
+        assert {"po-0": "conflict", "po-1": "approved", "po-2": "approved"} == told(desk)
+        assert {"po-1": 1, "po-2": 1} == desk.count(PAY)
+
+    async def test_results_are_never_taken_back(self, desk: Desk) -> None:
+        """While one row waits for its receiver, the rows of an earlier run stay as they ended."""
+        file = desk.write(2, accounts=[GOOD, REDIRECT])
+        await desk.pay(file, "--check-only", *FAST)
+        assert 2 == (await approve(desk, file, "po-0"))[0]
+        given = ("--journal", "payouts.db", "--out", "results.csv", "--who", "ann", *FAST)
+        process = await desk.start("approve", file, "po-1", *given)
+        while not desk.results()["po-1"]["redirect_to"]:
+            assert process.returncode is None
+            await asyncio.sleep(0.02)
+        process.kill()
+        await process.communicate()
+        assert {"po-0": "approved", "po-1": "awaiting-receiver"} == told(desk)
+
     async def test_unknown(self, desk: Desk) -> None:
         """An id that is not in the file is bad input, and nobody at all is paid."""
         file = desk.write(2, accounts=[GOOD])

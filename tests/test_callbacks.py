@@ -193,6 +193,12 @@ class TestForged:
         )
         assert refused(query_of(fields))
 
+    def test_too_many_fields(self) -> None:
+        """A callback of many more fields than are documented is not even read."""
+        query = query_of(callback_fields())
+        assert not refused("&".join([query, *(f"x{n}=" for n in range(150))]))
+        assert refused("&".join([query, *(f"x{n}=" for n in range(300))]))
+
     @given(st.binary(max_size=200))
     def test_noise(self, octets: bytes) -> None:
         """Bytes that mean nothing are refused and break nothing."""

@@ -208,6 +208,24 @@ class TestBeforeFinal:
             assert (await running).is_approved
 
 
+class TestStopped:
+    @virtually
+    async def test_a_look_keeps_no_send_alive(self) -> None:
+        """Whoever stops before the claim sends nothing, though a callback causes a look at it."""
+        async with house(FakeClient(latency=1.0)) as h:
+            await h.payouts.run(request(), pay=False)
+            await h.payouts.deliver(genuine("unknown"))
+            await asyncio.sleep(1.5)
+            approving = asyncio.create_task(h.payouts.approve("po-1", who="ann"))
+            await asyncio.sleep(0.3)  # the request waits for its connection
+            approving.cancel()
+            await asyncio.gather(approving, return_exceptions=True)
+            await asyncio.sleep(300)
+            assert "PayStarted" not in h.names()
+            assert 0 == h.client.paid("po-1")
+            assert (await h.payouts.approve("po-1", who="ann")).is_approved
+
+
 class TestAfterFinal:
     @virtually
     async def test_same_status(self) -> None:

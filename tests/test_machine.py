@@ -726,3 +726,15 @@ def test_ring_of_states() -> None:
     path = [payout_in(state).state for state in list(PATHS)[:6]]
 
     assert all(b in {t for ts in TRANSITIONS[a].values() for t in ts} for a, b in pairwise(path))
+
+
+def test_restored_one_step_payout_that_is_found() -> None:
+    """A one-step payout that is found after a restore was paid: its link and its end count."""
+    payout = fold(Restored(at=START + 1), first=opened(flow=Flow.ONE_STEP))
+    found = evolve(payout, PayAccepted(at=START + 2, paynet_order_id=ORDER))
+    shown = evolve(found, RedirectRequired(at=START + 3, redirect_to=LINK))
+    ended = evolve(shown, finished(at=START + 4))
+
+    assert (State.AWAITING_FINAL, 1) == (found.state, found.pays)
+    assert (State.AWAITING_RECEIVER, LINK) == (shown.state, shown.redirect_to)
+    assert (State.FINAL, ()) == (ended.state, ended.alarms)
