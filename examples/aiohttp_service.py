@@ -11,13 +11,13 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 
 from aiohttp import web
 
 from billblend_async import (
-    BillblendError,
     Client,
+    ClosedError,
     Orchestrator,
     Outcome,
     PayoutRequest,
@@ -43,7 +43,7 @@ async def create(request: web.Request) -> web.Response:
     """Accept a payout and run it in the background."""
     payouts, payout = request.app[PAYOUTS], PayoutRequest.from_text(await request.json())
     await payouts.accept(payout)
-    request.app[TASKS].create_task(work(payouts.run_many([payout])))
+    request.app[TASKS].create_task(work(lambda: payouts.run_many([payout])))
     return web.json_response({"client_orderid": payout.client_orderid}, status=202)
 
 
@@ -54,14 +54,20 @@ async def show(request: web.Request) -> web.Response:
     return web.json_response({"state": outcome.state, "status": outcome.status})
 
 
-async def work(outcomes: AsyncIterable[Outcome]) -> None:
-    """Run payouts in the background and say which need a person."""
-    try:
-        async for outcome in outcomes:
-            if outcome.needs_person:
-                logging.warning("payout %s: %s", outcome.client_orderid, outcome.explanation)
-    except BillblendError as error:
-        logging.error("payouts stand still: %s", error)
+async def work(begin: Callable[[], AsyncIterable[Outcome]]) -> None:
+    """Run payouts in the background, say which need a person, and try again what has failed."""
+    while True:
+        try:
+            async for outcome in begin():
+                if outcome.needs_person:
+                    logging.warning("payout %s: %s", outcome.client_orderid, outcome.explanation)
+        except ClosedError:
+            return
+        except Exception as error:  # noqa: BLE001 - it would end whatever else runs in the group
+            logging.error("payouts stand still: %s", type(error).__name__)
+            await asyncio.sleep(5)
+        else:
+            return
 
 
 async def lifespan(app: web.Application) -> AsyncIterator[None]:
@@ -79,7 +85,7 @@ async def lifespan(app: web.Application) -> AsyncIterator[None]:
     )
     async with asyncio.TaskGroup() as tasks, client, payouts:
         app[PAYOUTS], app[TASKS] = payouts, tasks
-        tasks.create_task(work(payouts.resume()))
+        tasks.create_task(work(payouts.resume))
         yield
 
 

@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from django.conf import settings as django_settings
@@ -21,9 +21,9 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
 from billblend_async import (
-    BillblendError,
     CallbackEndpoint,
     Client,
+    ClosedError,
     Orchestrator,
     Outcome,
     PayoutRequest,
@@ -48,21 +48,27 @@ callbacks = CallbackEndpoint(payouts)
 tasks = asyncio.TaskGroup()
 
 
-async def work(outcomes: AsyncIterable[Outcome]) -> None:
-    """Run payouts in the background and say which need a person."""
-    try:
-        async for outcome in outcomes:
-            if outcome.needs_person:
-                logging.warning("payout %s: %s", outcome.client_orderid, outcome.explanation)
-    except BillblendError as error:
-        logging.error("payouts stand still: %s", error)
+async def work(begin: Callable[[], AsyncIterable[Outcome]]) -> None:
+    """Run payouts in the background, say which need a person, and try again what has failed."""
+    while True:
+        try:
+            async for outcome in begin():
+                if outcome.needs_person:
+                    logging.warning("payout %s: %s", outcome.client_orderid, outcome.explanation)
+        except ClosedError:
+            return
+        except Exception as error:  # noqa: BLE001 - it would end whatever else runs in the group
+            logging.error("payouts stand still: %s", type(error).__name__)
+            await asyncio.sleep(5)
+        else:
+            return
 
 
 async def create(request: HttpRequest) -> JsonResponse:
     """Accept a payout and run it in the background."""
     payout = PayoutRequest.from_text(json.loads(request.body))
     await payouts.accept(payout)
-    tasks.create_task(work(payouts.run_many([payout])))
+    tasks.create_task(work(lambda: payouts.run_many([payout])))
     return JsonResponse({"client_orderid": payout.client_orderid}, status=202)
 
 
@@ -81,7 +87,7 @@ async def application(scope: Scope, receive: ASGIReceiveCallable, send: ASGISend
     if scope["type"] == "lifespan":
         await receive()
         async with tasks, client, payouts:
-            tasks.create_task(work(payouts.resume()))
+            tasks.create_task(work(payouts.resume))
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

@@ -10,7 +10,7 @@ With ``BILLBLEND_LOGIN`` and its like and ``PUBLIC_URL``, the service's own addr
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from litestar import Litestar, asgi, get, post
@@ -18,9 +18,9 @@ from litestar.datastructures import State
 from litestar.types import Receive, Scope, Send
 
 from billblend_async import (
-    BillblendError,
     CallbackEndpoint,
     Client,
+    ClosedError,
     Orchestrator,
     Outcome,
     PayoutRequest,
@@ -47,18 +47,24 @@ async def lifespan(app: Litestar) -> AsyncIterator[None]:
     """Own the orchestrator and what runs in the background, which ends with it."""
     async with asyncio.TaskGroup() as tasks, client, payouts:
         app.state.tasks = tasks
-        tasks.create_task(work(payouts.resume()))
+        tasks.create_task(work(payouts.resume))
         yield
 
 
-async def work(outcomes: AsyncIterable[Outcome]) -> None:
-    """Run payouts in the background and say which need a person."""
-    try:
-        async for outcome in outcomes:
-            if outcome.needs_person:
-                logging.warning("payout %s: %s", outcome.client_orderid, outcome.explanation)
-    except BillblendError as error:
-        logging.error("payouts stand still: %s", error)
+async def work(begin: Callable[[], AsyncIterable[Outcome]]) -> None:
+    """Run payouts in the background, say which need a person, and try again what has failed."""
+    while True:
+        try:
+            async for outcome in begin():
+                if outcome.needs_person:
+                    logging.warning("payout %s: %s", outcome.client_orderid, outcome.explanation)
+        except ClosedError:
+            return
+        except Exception as error:  # noqa: BLE001 - it would end whatever else runs in the group
+            logging.error("payouts stand still: %s", type(error).__name__)
+            await asyncio.sleep(5)
+        else:
+            return
 
 
 @asgi("/callback", copy_scope=True)
@@ -72,7 +78,7 @@ async def create(data: dict[str, str], state: State) -> dict[str, str]:
     """Accept a payout and run it in the background."""
     payout = PayoutRequest.from_text(data)
     await payouts.accept(payout)
-    state.tasks.create_task(work(payouts.run_many([payout])))
+    state.tasks.create_task(work(lambda: payouts.run_many([payout])))
     return {"client_orderid": payout.client_orderid}
 
 
