@@ -22,11 +22,13 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from weakref import WeakValueDictionary
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
@@ -34,6 +36,7 @@ from billblend_async import (
     BillblendError,
     CallbackEndpoint,
     Client,
+    ClosedError,
     EventsMissed,
     InvalidInput,
     Orchestrator,
@@ -52,6 +55,12 @@ log = logging.getLogger("payouts")
 PUBLIC_URL = os.environ["PUBLIC_URL"].rstrip("/")
 GO_ON_EVERY = 600.0
 """Seconds after which payouts that were handed back unfinished are gone on with."""
+MOST_AT_ONCE = 8
+"""Those that go on at once: a payout that waits for its receiver holds one up for an hour."""
+PAUSE = 5.0
+"""Seconds until something is tried again that has failed."""
+LONGEST_BODY = 256 * 1024
+"""Bytes of the longest final redirect that ``read_final_redirect`` reads."""
 ANSWERS = {InvalidInput: 422, PayoutConflict: 409, PayoutNotFound: 404, VerificationFailed: 403}
 
 
@@ -67,18 +76,19 @@ class Requests:
             " (client_orderid TEXT PRIMARY KEY, fields TEXT NOT NULL)"
         )
 
-    def keep(self, request: PayoutRequest) -> None:
-        """Keep a request; it is durable when this returns.
+    def keep(self, request: PayoutRequest) -> bool:
+        """Keep a request, durably when this returns; False if it is kept already.
 
         Raises:
-            PayoutConflict: Another one is kept under its id.
+            PayoutConflict: Another one is kept under its id, and stays.
         """
         name, fields = request.client_orderid, json.dumps(dict(request.given()))
-        self._file.execute(
+        is_new = self._file.execute(
             "INSERT INTO requests VALUES (?, ?) ON CONFLICT DO NOTHING", (name, fields)
-        )
-        if self.find(name) not in (request, None):
+        ).rowcount
+        if not is_new and self.find(name) not in (request, None):
             raise PayoutConflict(name, ("request",))
+        return bool(is_new)
 
     def find(self, client_orderid: str) -> PayoutRequest | None:
         """Find the request of a payout."""
@@ -117,45 +127,91 @@ payouts = Orchestrator(
     server_callback_url=f"{PUBLIC_URL}/callback",
 )
 callbacks = CallbackEndpoint(payouts)
+turns = WeakValueDictionary[str, asyncio.Lock]()
+
+
+def turn(client_orderid: str) -> asyncio.Lock:
+    """Let one at a time decide whether the request of a payout is kept."""
+    return turns.setdefault(client_orderid, asyncio.Lock())
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Go on with what is unfinished, and own all that runs in the background.
 
-    Closing the orchestrator ends every run, so the task group closes last and waits for nothing.
+    Closing the orchestrator ends every run, so the task group closes last and waits for no payout.
+    An error that got out of one of its tasks would end them all: none may.
     """
     async with asyncio.TaskGroup() as tasks, client, payouts:
-        await forget_old()
         app.state.tasks = tasks
-        background = [tasks.create_task(go_on()), tasks.create_task(forget_sent())]
+        background = [tasks.create_task(go_on(tasks)), tasks.create_task(forget_sent())]
         yield
         for task in background:
             task.cancel()
 
 
-async def forget_old() -> None:
-    """Forget what a crash has left: requests that were sent, or that were never accepted."""
-    for name in requests.names():
+async def go_on(tasks: asyncio.TaskGroup) -> None:
+    """Go on with every unfinished payout: at the start, and after a deadline or a full disk.
+
+    It waits for none of them, since the slowest takes hours; what runs already is joined.
+    """
+    running = set[asyncio.Task[None]]()
+    while True:
+        running = {task for task in running if not task.done()}
+        if len(running) < MOST_AT_ONCE:
+            running.add(tasks.create_task(work(payouts.resume)))
+        await asyncio.sleep(GO_ON_EVERY)
+
+
+async def work(begin: Callable[[], AsyncIterable[Outcome]]) -> None:
+    """Run payouts in the background, again after a pause when something ends them all."""
+    while True:
         try:
-            is_needed = may_be_sent(await payouts.status(name))
-        except PayoutNotFound:
-            is_needed = False
-        if not is_needed:
-            requests.forget(name)
+            async for outcome in begin():
+                if outcome.needs_person:
+                    log.warning("payout %s: %s", outcome.client_orderid, outcome.explanation)
+        except ClosedError:
+            return  # the service ends; its next start goes on
+        except Exception as error:  # noqa: BLE001 - nothing that happens to payouts ends the service
+            log.error("payouts stand still: %s", cause(error))
+            await asyncio.sleep(PAUSE)
+        else:
+            return
+
+
+def cause(error: Exception) -> str:
+    """Say what is wrong: our errors hold no secrets, and of others nobody knows."""
+    return str(error) if isinstance(error, BillblendError) else type(error).__name__
 
 
 async def forget_sent() -> None:
-    """Forget each request as soon as the gateway has it."""
+    """Forget each request as soon as the gateway has it, and what a crash has left."""
     while True:
         try:
-            async for notice in payouts.events():
-                if not may_be_sent(notice.outcome):
-                    await asyncio.to_thread(requests.forget, notice.outcome.client_orderid)
+            with payouts.events() as events:
+                for name in await asyncio.to_thread(requests.names):
+                    async with turn(name):
+                        await forget_unneeded(name)
+                async for notice in events:
+                    if not may_be_sent(notice.outcome):
+                        await asyncio.to_thread(requests.forget, notice.outcome.client_orderid)
         except EventsMissed:
-            log.warning("too much happened at once: some requests are forgotten at the next start")
+            log.warning("too much happened at once: looking through all requests")
+        except Exception as error:  # noqa: BLE001 - as above
+            log.error("requests are not forgotten: %s", cause(error))
+            await asyncio.sleep(PAUSE)
         else:
             return
+
+
+async def forget_unneeded(client_orderid: str) -> None:
+    """Forget a request that was sent, or that was never accepted."""
+    try:
+        is_needed = may_be_sent(await payouts.status(client_orderid))
+    except PayoutNotFound:
+        is_needed = False
+    if not is_needed:
+        await asyncio.to_thread(requests.forget, client_orderid)
 
 
 def may_be_sent(outcome: Outcome) -> bool:
@@ -163,21 +219,20 @@ def may_be_sent(outcome: Outcome) -> bool:
     return outcome.paynet_order_id is None and not outcome.is_finished
 
 
-async def go_on() -> None:
-    """Go on with every unfinished payout: at the start, and after a deadline or a full disk."""
-    while True:
-        await work(payouts.resume())
-        await asyncio.sleep(GO_ON_EVERY)
-
-
-async def work(outcomes: AsyncIterable[Outcome]) -> None:
-    """Run payouts in the background; nothing that happens to them ends the service."""
-    try:
-        async for outcome in outcomes:
-            if outcome.needs_person:
-                log.warning("payout %s: %s", outcome.client_orderid, outcome.explanation)
-    except BillblendError as error:
-        log.error("payouts stand still: %s", error)
+async def take_in(request: PayoutRequest) -> None:
+    """Accept a payout and keep its request as long as it may be needed; a refused one never is."""
+    name = request.client_orderid
+    async with turn(name):
+        await forget_unneeded(name)
+        is_new = await asyncio.to_thread(requests.keep, request)
+        try:
+            await payouts.accept(request)
+        except PayoutConflict:
+            if is_new:  # the payout of the journal is not this one
+                await asyncio.to_thread(requests.forget, name)
+            raise
+        finally:
+            await forget_unneeded(name)
 
 
 app = FastAPI(
@@ -193,15 +248,29 @@ async def tell(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, ANSWERS.get(type(error), 503))
 
 
+@app.exception_handler(sqlite3.Error)
+async def tell_to_come_again(_: Request, error: Exception) -> JSONResponse:
+    """Answer that requests cannot be kept now; whoever asks again does nothing twice."""
+    log.error("requests cannot be kept: %s", cause(error))
+    return JSONResponse({"error": "the service cannot keep requests now; try again"}, 503)
+
+
+@app.exception_handler(RequestValidationError)
+async def name_fields(_: Request, error: Exception) -> JSONResponse:
+    """Answer with fields and messages only: FastAPI's own answer repeats what was sent."""
+    wrong = error.errors() if isinstance(error, RequestValidationError) else []
+    told = [f"{'.'.join(map(str, each['loc'][1:])) or 'body'}: {each['msg']}" for each in wrong]
+    return JSONResponse({"error": "; ".join(told)}, 422)
+
+
 @app.post("/payouts", status_code=202)
 async def create(fields: dict[str, str]) -> dict[str, str]:
     """Accept a payout and run it in the background; the same payout again is the same payout."""
-    request = PayoutRequest.from_text({"redirect_url": f"{PUBLIC_URL}/redirected", **fields})
-    await asyncio.to_thread(requests.keep, request)
-    outcome = await payouts.accept(request)
-    if not may_be_sent(outcome):
-        await asyncio.to_thread(requests.forget, request.client_orderid)
-    app.state.tasks.create_task(work(payouts.run_many([request])))
+    if not (fields.get("redirect_success_url") or fields.get("redirect_fail_url")):
+        fields = {"redirect_url": f"{PUBLIC_URL}/redirected", **fields}
+    request = PayoutRequest.from_text(fields)
+    await take_in(request)
+    app.state.tasks.create_task(work(lambda: payouts.run_many([request])))
     return {"client_orderid": request.client_orderid}
 
 
@@ -221,7 +290,12 @@ async def show(client_orderid: str) -> dict[str, str | None]:
 @app.post("/redirected")
 async def welcome_back(request: Request) -> HTMLResponse:
     """Show the receiver where the payout stands; what the browser brings says only which it is."""
-    redirect = read_final_redirect(await request.body(), settings.credentials.callback_controls)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LONGEST_BODY:
+            raise HTTPException(413)
+    redirect = read_final_redirect(bytes(body), settings.credentials.callback_controls)
     outcome = await payouts.status(redirect.client_orderid)
     if outcome.paynet_order_id != redirect.paynet_order_id:
         raise VerificationFailed("the redirect's order is not the order of this payout")
