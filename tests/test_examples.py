@@ -1,6 +1,9 @@
 """Each example really runs: it pays over HTTP, is called back and knows the end."""
 
+import os
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,11 @@ HOSTS = {
     "aiohttp": (str(EXAMPLES / "aiohttp_service.py"), "{port}"),
 }
 PATHS = ("/callback", "/callback/")
+IMPATIENT = """
+from billblend_async import SqliteJournal
+SqliteJournal.__init__.__kwdefaults__["busy_timeout"] = 0.2
+"""
+"""What a host's interpreter runs first, so that a test need not wait for a held journal."""
 
 
 @pytest.mark.parametrize("name", HOSTS)
@@ -50,6 +58,24 @@ async def test_host(name: str, tmp_path: Path) -> None:
         assert [early["status"]] == [e.status for e in record.events if isinstance(e, CalledBack)]
         for secretive in (early["control"], secret, ASKS_RECEIVER):
             assert secretive not in host.said
+
+
+@pytest.mark.parametrize("name", HOSTS)
+async def test_journal_is_held(name: str, tmp_path: Path) -> None:
+    """A service whose journal another program has held for long goes on when it may."""
+    (tmp_path / "sitecustomize.py").write_text(IMPATIENT, encoding="utf-8")
+    async with open_desk(tmp_path) as desk:
+        desk.environ["PYTHONPATH"] += os.pathsep + str(tmp_path)
+        async with open_host(desk, *HOSTS[name]) as host:
+            with closing(sqlite3.connect(tmp_path / "payouts.db", isolation_level=None)) as file:
+                assert 202 == (await host.pay("po-1", "1234567890")).status_code
+                file.execute("BEGIN IMMEDIATE")
+                await host.until(lambda: "payouts stand still" in host.said, "a word of it")
+                file.execute("ROLLBACK")
+
+            await host.told("po-1", status="approved")
+            assert 1 == desk.sandbox.gateway.paid("po-1")
+            await host.end()
 
 
 async def refuse(host: Host, order: Order, secret: str) -> None:
