@@ -132,13 +132,16 @@ _LATER_TRANSACTIONS: Final = frozenset(
 )
 
 
-def is_later_transaction(transaction_type: str | None) -> bool:
-    """Tell whether a type names what may come after a payment, such as a reversal or chargeback.
+def is_later_transaction(transaction_type: str | None, order_stage: str | None = None) -> bool:
+    """Tell whether a status is about what may come after a payment: a reversal, a chargeback, ….
 
-    Its status says how that ended, and not how the payout did (document 3.37). A type that is
-    missing, or that we have never seen, counts as the payout itself.
+    It says how that ended, and not how the payout did (document 3.37). It is told by the type, or
+    by the family that the order stage begins with (document 5.6); one that is missing, or that we
+    have never seen, counts as the payout itself.
     """
-    return (transaction_type or "").strip().casefold() in _LATER_TRANSACTIONS
+    family = (order_stage or "").strip().casefold().partition("_")[0]
+    kind = (transaction_type or "").strip().casefold()
+    return not _LATER_TRANSACTIONS.isdisjoint((kind, family))
 
 
 def _seen(*, shown: bool = False) -> str | None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, Literal, Self
 
 from . import __version__
-from .answers import NoAnswer, SendAnswer, StatusAnswer
+from .answers import NoAnswer, SendAnswer, StatusAnswer, StatusReport
 from .callbacks import Callback, verify_callback
 from .errors import ClosedError, ConfigurationError
 from .keys import Credentials
@@ -336,9 +336,14 @@ class Client:
         fields = read_fields(reply)
         if isinstance(fields, str):
             return NoAnswer(fields, reply.http_status)
-        return read_status_answer(
+        answer = read_status_answer(
             fields, client_orderid=client_orderid, paynet_order_id=paynet_order_id
         )
+        told = isinstance(answer, StatusReport) and (answer.transaction_type or answer.order_stage)
+        if isinstance(answer, StatusReport) and not told and not reply.is_delimited:
+            # What is missing may say that its status is that of a reversal.
+            return NoAnswer("an answer whose end cannot be seen", reply.http_status, readable=True)
+        return answer
 
     def _check_open(self) -> None:
         if not self._is_open:

@@ -120,7 +120,7 @@ def _alarm(payout: Payout, alarm: Alarm) -> Payout:
 def _notice(payout: Payout, event: Event) -> Payout:
     """Look at an event that cannot move this state: what contradicts it becomes an alarm."""
     match event:
-        case Finished(transaction_type=kind) if is_later_transaction(kind):
+        case Finished() if is_later_transaction(event.transaction_type, event.order_stage):
             return _alarm(payout, Alarm.LATER_TRANSACTION)
         case Finished(status=status) if payout.state is State.FINAL:
             same = status == payout.status
@@ -292,7 +292,7 @@ def _finish(payout: Payout, event: Finished) -> Payout:
     unasked = payout.state is _N and not payout.restored and not _may_be_paying(payout)
     if payout.doubt is Doubt.FOREIGN_ORDER or unasked:
         return payout
-    if is_later_transaction(event.transaction_type):
+    if is_later_transaction(event.transaction_type, event.order_stage):
         return payout  # how that ended says nothing of the payout
     told = attrs.evolve(payout, paynet_order_id=event.paynet_order_id)
     if event.status == Status.APPROVED and payout.pays == 0:

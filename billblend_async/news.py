@@ -82,7 +82,8 @@ def _event_for_report(payout: Payout, report: StatusReport, at: float) -> Event 
         assert order is not None  # noqa: S101 - _adoptable saw it; this tells the type checker
     elif report.paynet_order_id not in (None, order):
         return None
-    if is_later_transaction(report.transaction_type) and not payout.state.is_terminal:
+    is_later = is_later_transaction(report.transaction_type, report.order_stage)
+    if is_later and not payout.state.is_terminal:
         if payout.paynet_order_id is None:
             return _found(payout, order, at)
         return NeedsAttention(at=at, doubt=Doubt.OTHER_TRANSACTION)

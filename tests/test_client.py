@@ -981,6 +981,18 @@ class TestEnd:
         async with client_over(Foreign(httpx.Response(200, stream=Stream(said)))) as client:
             assert Unknown("a refusal whose end cannot be seen", 200) == await send(client)
 
+    @pytest.mark.parametrize(
+        "named", ["", "order-stage=payout_approved\n&", "transaction-type=payout\n&"]
+    )
+    async def test_status(self, named: str) -> None:
+        """A status without an end counts when it says what it is about: a reversal has one too."""
+        said = f"type=status-response\n&status=approved\n&merchant-order-id=po-1\n&{named}x="
+        stream = Stream(said.encode())
+        async with client_over(Foreign(httpx.Response(200, stream=stream))) as client:
+            answer = await client.status("po-1")
+        unseen = NoAnswer("an answer whose end cannot be seen", 200, readable=True)
+        assert (answer != unseen) is bool(named)
+
 
 class TestAccepted:
     @every_send

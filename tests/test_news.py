@@ -30,7 +30,7 @@ from billblend_async.events import (
     Validated,
 )
 from billblend_async.machine import Ask, Check, Pay, PayOut, Payout, event_for, evolve
-from billblend_async.models import Doubt, Flow, State
+from billblend_async.models import Alarm, Doubt, Flow, State
 
 AT = START + 60.0
 ASK = Ask(ORDER)
@@ -101,6 +101,25 @@ def test_final_statuses(status: str) -> None:
         error_code="5",
         error_message="no",
     )
+
+
+@pytest.mark.parametrize("status", ["approved", "declined", "processing"])
+@pytest.mark.parametrize(
+    "about",
+    [{"transaction_type": "Reversal"}, {"order_stage": "CHARGEBACK_approved"}],
+    ids=["type", "stage"],
+)
+def test_later_transactions(about: dict[str, Any], status: str) -> None:
+    """The status of a reversal or the like ends no payout: a person must look."""
+    payout = payout_in(State.AWAITING_FINAL)
+
+    event = event_for(payout, ASK, report(status, **about), AT)
+
+    assert NeedsAttention(at=AT, doubt=Doubt.OTHER_TRANSACTION) == event
+    assert evolve(payout, event).doubt is Doubt.OTHER_TRANSACTION
+    late = event_for(payout_in(State.FINAL), ASK, report("declined", **about), AT)
+    assert late is not None
+    assert (Alarm.LATER_TRANSACTION,) == evolve(payout_in(State.FINAL), late).alarms
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ class Invariants:
                 self._taken_back(books, payout, event, whose)
             case NotSeen(at=at):
                 self._not_seen(books, payout, at)
-            case Finished(transaction_type=kind) if is_later_transaction(kind):
+            case Finished() if is_later_transaction(event.transaction_type, event.order_stage):
                 order = self._gateway.orders.get(event.paynet_order_id)
                 told_later = order is not None and order.has_told_later
                 self.demand(told_later, "a reversal, which no status answer has told", name)

@@ -129,7 +129,7 @@ def pays_on_a_hint(garden: Garden) -> None:
 def takes_reversals_for_the_end(garden: Garden) -> None:
     """How a reversal ended counts as how the payout did."""
 
-    def is_later(_: str | None) -> bool:
+    def is_later(*_: object) -> bool:
         return False
 
     garden.replace(news, "is_later_transaction", is_later)
