@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from . import __version__
 from .batch import read_batch
 from .console import BAD_CONFIGURATION, BAD_INPUT, UNFINISHED, end_on_signals, say
-from .decisions import add_approve, add_attention, add_journal
+from .decisions import add_approve, add_attention, add_journal, add_withdraw
 from .desk import check_journal, make_client, make_orchestrator
 from .errors import (
     BillblendError,
@@ -111,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     add_attention(attention)
     approve = commands.add_parser("approve", help="pay payouts that were checked only")
     add_approve(approve)
+    withdraw = commands.add_parser("withdraw", help="take payouts back that are not paid yet")
+    add_withdraw(withdraw)
     journal = commands.add_parser("journal", help="declare what a journal cannot know by itself")
     add_journal(journal)
 
@@ -176,6 +178,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     from .demo import run_demo
 
     directory = arguments.directory or Path(tempfile.mkdtemp(prefix="billblend-demo-"))
+    if (directory.exists() and not directory.is_dir()) or (directory / "payouts.db").exists():
+        wrong = "this is no directory, or holds an earlier demo; give a new one"
+        raise ConfigurationError(f"--directory {directory}: {wrong}")
     directory.mkdir(parents=True, exist_ok=True)
 
     async def pay(settings: Settings, file: Path, journal: Path, out: Path) -> None:

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from decimal import Decimal
 from pathlib import Path
@@ -34,7 +34,7 @@ from .settings import read_settings
 if TYPE_CHECKING:
     from .orchestrator import Orchestrator
 
-__all__ = ["add_approve", "add_attention", "add_journal"]
+__all__ = ["add_approve", "add_attention", "add_journal", "add_withdraw"]
 
 _DECISIONS: Final = {
     "list": "list the payouts for which nothing is sent until a person has looked",
@@ -86,6 +86,8 @@ def add_approve(approve: argparse.ArgumentParser) -> None:
 
 def _approve(arguments: argparse.Namespace) -> int:
     check_journal(arguments.journal)
+    if not arguments.who.strip():
+        raise InvalidInput((Problem("--who", "is empty; give your name, for the record"),))
     batch, settings = read_batch(arguments.file), read_settings(os.environ)
     check_out(arguments.out, arguments.file, arguments.journal)
     rows = {row.request.client_orderid for row in batch.rows}
@@ -111,8 +113,11 @@ def _approve(arguments: argparse.Namespace) -> int:
 
         rows = [row.request for row in batch.rows if row.request.client_orderid in named]
         waiting = [told async for told in _approvable(payouts, rows)]
-        if len(waiting) < len(named):
-            say(f"{len(named) - len(waiting)} of these do not await approval and are left alone")
+        left = sorted(named - {told.client_orderid for told in waiting})
+        if left:
+            more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+            names = f"{', '.join(left[:5])}{more}"
+            say(f"left alone, since they do not await approval as the file has them: {names}")
         _announce(waiting)
         async with aclosing(side_by_side(waiting, approve, limit=plan.concurrency)) as outcomes:
             async for told in outcomes:
@@ -143,7 +148,31 @@ def _announce(waiting: Sequence[Outcome]) -> None:
         sums[told.currency] = sums.get(told.currency, Decimal(0)) + told.amount
     amounts = ", ".join(f"{amount:,f} {currency}" for currency, amount in sorted(sums.items()))
     if waiting:
-        say(f"approving {len(waiting)} payouts: {amounts}")
+        say(f"approving {len(waiting)} payout(s): {amounts}")
+
+
+def add_withdraw(withdraw: argparse.ArgumentParser) -> None:
+    """Give ``billblend withdraw`` its options."""
+    withdraw.add_argument("client_orderid", nargs="+", help="payouts that are not paid yet")
+    withdraw.add_argument("--journal", type=Path, required=True, help="the journal")
+    withdraw.add_argument("--who", required=True, help="your name, for the record")
+    withdraw.add_argument("--why", required=True, help="your reason, for the record")
+    withdraw.set_defaults(run=_withdraw)
+
+
+def _withdraw(arguments: argparse.Namespace) -> int:
+    check_journal(arguments.journal)
+    return asyncio.run(_withdraw_all(arguments))
+
+
+async def _withdraw_all(arguments: argparse.Namespace) -> int:
+    async with (
+        make_client(read_settings(os.environ)) as client,
+        make_orchestrator(client, arguments.journal) as payouts,
+    ):
+        names = arguments.client_orderid
+        decided = await _decide_each(payouts.withdraw, names, arguments)
+    return 0 if decided == len(names) else BAD_INPUT
 
 
 def add_journal(journal: argparse.ArgumentParser) -> None:
@@ -190,14 +219,14 @@ async def _decide(arguments: argparse.Namespace) -> int:
         names = arguments.client_orderid or [told.client_orderid for told in parked]
         if not names:
             print("No payout in attention fits the filter.")
-        decided = await _decide_each(payouts, names, arguments)
+        decide = payouts.release if arguments.decision == "release" else payouts.close
+        decided = await _decide_each(decide, names, arguments)
     return 0 if decided == len(names) else BAD_INPUT
 
 
 async def _decide_each(
-    payouts: "Orchestrator", names: Sequence[str], arguments: argparse.Namespace
+    decide: Callable[..., Awaitable[Outcome]], names: Sequence[str], arguments: argparse.Namespace
 ) -> int:
-    decide = payouts.release if arguments.decision == "release" else payouts.close
     decided = 0
     for name in names:
         try:

@@ -3,13 +3,14 @@
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 from pathlib import Path
 from typing import Final
 
 from .callbacks import LONGEST_QUERY
 from .console import end_on_signals
-from .desk import check_journal, make_client, make_orchestrator
+from .desk import make_client, make_orchestrator
 from .endpoint import CallbackEndpoint
 from .errors import ConfigurationError
 from .settings import Settings, read_settings
@@ -21,14 +22,18 @@ _HEADERS: Final = 64 * 1024
 
 def add_listen(listen: argparse.ArgumentParser) -> None:
     """Give ``billblend listen`` its options."""
-    listen.add_argument("--journal", type=Path, required=True, help="the journal of the payouts")
+    listen.add_argument(
+        "--journal",
+        type=Path,
+        required=True,
+        help="the journal of the payouts; it is made if it is not there",
+    )
     listen.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     listen.add_argument("--port", type=int, default=8080, help="0 takes a free one")
     listen.set_defaults(run=_listen)
 
 
 def _listen(arguments: argparse.Namespace) -> int:
-    check_journal(arguments.journal)
     settings = read_settings(os.environ)
     if not settings.credentials.callback_controls:
         raise ConfigurationError(
@@ -43,6 +48,9 @@ def _listen(arguments: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings, journal: Path, host: str, port: int) -> None:
     """Take callbacks in at any path until a signal ends it; nothing is ever sent from here."""
+    # Whoever runs it sees what is refused and how payouts end; of a callback nothing is repeated.
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger(__package__).setLevel(logging.INFO)
     from .server import Server, take_port
 
     end_on_signals()

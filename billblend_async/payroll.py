@@ -149,6 +149,8 @@ def check_out(out: Path, file: Path, journal: Path) -> None:
     Raises:
         ConfigurationError: They cannot, or something else would be lost.
     """
+    if not journal.name:
+        raise ConfigurationError(f"--journal {journal}: this is a directory; give a file's path")
     beside = [journal.with_name(journal.name + end) for end in ("", ".key", "-journal", "-wal")]
     key = os.environ.get("BILLBLEND_PRIVATE_KEY", "")
     if out.resolve() in [path.resolve() for path in (file, Path(key), *beside)]:
@@ -212,6 +214,7 @@ async def run_payouts(
                 async with links.written(payouts), aclosing(run(payouts)) as told:
                     async for outcome in told:
                         outcomes[outcome.client_orderid] = outcome
+                        links.hear(outcome)
                         board.move(outcome.client_orderid, outcome.state)
             except (asyncio.CancelledError, JournalError) as error:
                 trouble = error
@@ -248,6 +251,11 @@ class _Links:
         """Take a link that a receiver must follow."""
         self._waiting[outcome.client_orderid] = outcome
         self._news.set()
+
+    def hear(self, outcome: Outcome) -> None:
+        """Take back the link of a payout that has come to its end."""
+        if outcome.client_orderid in self._waiting:
+            self._news.set()
 
     @contextlib.asynccontextmanager
     async def written(self, payouts: "Orchestrator") -> AsyncGenerator[None, None]:

@@ -1,8 +1,8 @@
 """A test of a FastAPI service: a pay's answer is lost, and the money still leaves once.
 
-With the package's extra ``cli``, pytest knows ``billblend_sandbox``::
+With the package's extra ``cli``, pytest knows ``billblend_sandbox``; in a project of your own::
 
-    pytest examples/test_payday.py
+    pytest test_payday.py
 """
 
 from collections.abc import AsyncIterator, Callable

@@ -54,7 +54,7 @@ class TestCheckOnly:
         assert (4, 0) == (desk.count(CHECK).total(), desk.count(PAY).total())
 
         status, out, error = await approve(desk, file)
-        assert (0, "billblend: approving 4 payouts: 12.00 EUR\n") == (status, error)
+        assert (0, "billblend: approving 4 payout(s): 12.00 EUR\n") == (status, error)
         assert {"approved"} == set(told(desk).values())
         assert {f"po-{n}": 1 for n in range(4)} == desk.count(PAY)
         assert 4 == len(desk.sandbox.gateway.ledger)
@@ -62,7 +62,7 @@ class TestCheckOnly:
         # And a second approval finds nothing to do.
         status, _, error = await approve(desk, file)
         assert 0 == status
-        assert "4 of these do not await approval" in error
+        assert "file has them: po-0, po-1, po-2, po-3\n" in error
         assert 4 == desk.count(PAY).total()
         assert 0 == (await desk.pay(file, "--check-only", *FAST))[0]
 
@@ -73,7 +73,7 @@ class TestCheckOnly:
         assert {"po-0": "awaiting-approval", "po-1": "declined"} == told(desk)
         status, _, error = await approve(desk, file)
         assert 1 == status
-        assert "1 of these do not await approval" in error
+        assert "left alone" in error
         assert {"po-0": "approved", "po-1": "declined"} == told(desk)
         assert {"po-0": 1} == desk.count(PAY)
 
@@ -82,7 +82,7 @@ class TestCheckOnly:
         file = desk.write(3, accounts=[GOOD])
         await desk.pay(file, "--check-only", *FAST)
         status, _, error = await approve(desk, file, "po-0", "po-2")
-        assert (2, "billblend: approving 2 payouts: 5.00 EUR\n") == (status, error)
+        assert (2, "billblend: approving 2 payout(s): 5.00 EUR\n") == (status, error)
         assert {"po-0": 1, "po-2": 1} == desk.count(PAY)
         words = {"po-0": "approved", "po-1": "awaiting-approval", "po-2": "approved"}
         assert words == told(desk)
@@ -102,7 +102,52 @@ class TestCheckOnly:
         assert sends == desk.sends
 
 
+class TestWithdraw:
+    async def test_withdrawn(self, desk: Desk) -> None:
+        """What was only checked can be withdrawn; it is never paid, and cannot be approved."""
+        file = desk.write(2, accounts=[GOOD])
+        await desk.pay(file, "--check-only", *FAST)
+        words = ("--journal", "payouts.db", "--who", "ann", "--why", "wrong amount")
+        status, out, error = await desk.billblend("withdraw", "po-0", *words)
+        assert (0, "po-0: withdrawn\n", "") == (status, out, error)
+        status, _, error = await approve(desk, file)
+        assert (1, True) == (status, "po-0" in error)
+        assert {"po-0": "withdrawn", "po-1": "approved"} == told(desk)
+        assert {"po-1": 1} == desk.count(PAY)
+        status, _, error = await desk.billblend("withdraw", "po-1", "po-9", *words)
+        assert 3 == status
+        assert "it cannot be withdrawn while it is final" in error
+        assert "po-9: the journal knows no such payout" in error
+
+
 class TestApprove:
+    async def test_nobody(self, desk: Desk) -> None:
+        """An approval without a name is bad input, and nothing is said to be approved."""
+        file = desk.write(1, accounts=[GOOD])
+        await desk.pay(file, "--check-only", *FAST)
+        status, _, error = await approve(desk, file, who=" ")
+        assert 3 == status
+        assert "--who: is empty" in error
+        assert "approving" not in error
+
+    async def test_links_that_are_over(self, desk: Desk) -> None:
+        """While one receiver is waited for, the link of another who is done leaves the results."""
+        file = desk.write(2, accounts=[REDIRECT])
+        process = await desk.start(*pay_arguments(file), *FAST)
+        results = desk.folder / "results.csv"
+        while not results.exists() or not all(r["redirect_to"] for r in desk.results().values()):
+            assert process.returncode is None
+            await asyncio.sleep(0.02)
+        gateway = desk.sandbox.gateway
+        [order] = [o for o in gateway.orders.values() if o.client_orderid == "po-0"]
+        gateway.submit(order.token or "", time.time(), is_confirmed=True)
+        while desk.results()["po-0"]["redirect_to"]:
+            assert process.returncode is None
+            await asyncio.sleep(0.02)
+        assert {"po-0": "approved", "po-1": "awaiting-receiver"} == told(desk)
+        process.send_signal(signal.SIGINT)
+        await ended(process)
+
     async def test_changed_rows(self, desk: Desk) -> None:
         """A row that was changed since its check is a conflict: nothing else is paid or told."""
         file = desk.write(3, accounts=[GOOD])
@@ -110,7 +155,7 @@ class TestApprove:
         file.write_text(file.read_text().replace("1.50", "9000.00"))
         status, out, error = await approve(desk, file)
         assert 2 == status
-        assert "1 of these do not await approval" in error
+        assert "left alone" in error
         assert "another amount" in " ".join(out.split())
         assert {"po-0": "conflict", "po-1": "approved", "po-2": "approved"} == told(desk)
         assert {"po-1": 1, "po-2": 1} == desk.count(PAY)
@@ -144,11 +189,11 @@ class TestApprove:
         await desk.pay(file, *FAST)
         status, _, error = await approve(desk, file, "po-0")
         assert 0 == status
-        assert "1 of these do not await approval and are left alone" in error
+        assert "left alone, since they do not await approval" in error
         other = desk.write(2, "other.csv", accounts=[GOOD], prefix="new-")
         status, _, error = await approve(desk, other)
         assert 2 == status
-        assert "2 of these do not await approval" in error
+        assert "left alone" in error
         assert {"unfinished"} == set(told(desk).values())
         assert 2 == desk.count(PAY).total()
 
@@ -285,7 +330,7 @@ class TestLinks:
         assert "****" == row["cvv2"]
         assert process.returncode is None
 
-        desk.sandbox.gateway.submit(order.token, time.time(), is_confirmed=True)
+        desk.sandbox.gateway.submit(order.token or "", time.time(), is_confirmed=True)
         status, out, error = await ended(process)
         assert (1, "") == (status, error)
         words = {"po-0": "approved", "po-1": "approved", "po-2": "declined"}
@@ -307,7 +352,7 @@ class TestLinks:
             assert "redirect_to" in row["explanation"]
         [order] = desk.sandbox.gateway.orders.values()
         assert order.token is not None
-        desk.sandbox.gateway.submit(order.token, time.time(), is_confirmed=False)
+        desk.sandbox.gateway.submit(order.token or "", time.time(), is_confirmed=False)
         assert 1 == (await desk.pay(file, *FAST))[0]
         [row] = desk.results().values()
         assert ("declined", "") == (row["status"], row["redirect_to"])

@@ -156,6 +156,18 @@ async def test_bad_file(desk: Desk) -> None:
     assert not (desk.folder / "payouts.db").exists()
 
 
+@pytest.mark.parametrize("journal", [".", "/", ""])
+async def test_journal_that_is_a_directory(desk: Desk, journal: str) -> None:
+    """A journal's path that names no file is a wrong setting, and nothing is sent."""
+    file = desk.write(1)
+    given = ("--journal", journal, "--out", "results.csv")
+    status, _, error = await desk.billblend("pay", file, *given)
+
+    assert (4, 1) == (status, error.count("\n"))
+    assert "--journal" in error
+    assert [] == desk.sandbox.gateway.requests
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

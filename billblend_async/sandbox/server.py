@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import math
 import random
 import secrets
 import time
@@ -79,7 +80,7 @@ class Sandbox:
             )
         if not 0 <= port < 65536:
             raise ConfigurationError("port: must lie between 0, for any free one, and 65535")
-        if min(validation, processing) < 0:
+        if not (0 <= validation < math.inf and 0 <= processing < math.inf):
             raise ConfigurationError("validation and processing: must be 0 or more seconds")
         Endpoint(endpoint_id=endpoint_id)  # making it checks the number
         if callback_pace < 0:
