@@ -115,7 +115,8 @@ def test_later_transactions(about: dict[str, Any], status: str) -> None:
 
     event = event_for(payout, ASK, report(status, **about), AT)
 
-    assert NeedsAttention(at=AT, doubt=Doubt.OTHER_TRANSACTION) == event
+    assert event == NeedsAttention(at=AT, doubt=Doubt.OTHER_TRANSACTION)
+    assert event is not None
     assert evolve(payout, event).doubt is Doubt.OTHER_TRANSACTION
     late = event_for(payout_in(State.FINAL), ASK, report("declined", **about), AT)
     assert late is not None
