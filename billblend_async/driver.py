@@ -184,10 +184,16 @@ class Driver:
                 return
             case Ask(paynet_order_id=order):
                 name, questions = self.payout.client_orderid, self._means.questions
-                delay = self._means.back_off.delay(self._means.chance())
-                if delay := max(delay, questions.delay(name)):
+                if delay := self._means.back_off.delay(self._means.chance()):
                     self.timing.due = clock() + delay
                     return
+                if delay := questions.delay(name):
+                    # So short a time is slept through: whoever runs an overdue payout again has at
+                    # least one answer.
+                    await asyncio.sleep(delay)
+                    wanted = next_command(self.payout, self._means.wall_clock())
+                    if not self._means.is_open or wanted != command:
+                        return
                 asked_at, began = self._means.wall_clock(), clock()
                 self.timing.ask()
                 questions.note(name)
