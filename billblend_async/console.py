@@ -40,5 +40,5 @@ def end_on_signals(told: str = "") -> None:
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:
-        with contextlib.suppress(NotImplementedError):  # Windows
+        with contextlib.suppress(NotImplementedError):  # Windows knows no such handlers
             loop.add_signal_handler(number, end)

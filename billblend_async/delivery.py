@@ -154,7 +154,6 @@ class Mailbox:
             async with self.crew.driver(client_orderid) as driver:
                 while self._looks[client_orderid] > 0:
                     self._looks[client_orderid] -= 1
-                    await asyncio.sleep(means.questions.delay(client_orderid))
                     driver.hint()
                     if driver.runners or not await driver.ask():
                         return

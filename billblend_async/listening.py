@@ -48,11 +48,11 @@ def _listen(arguments: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings, journal: Path, host: str, port: int) -> None:
     """Take callbacks in at any path until a signal ends it; nothing is ever sent from here."""
+    from .server import Server, take_port
+
     # Whoever runs it sees what is refused and how payouts end; of a callback nothing is repeated.
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger(__package__).setLevel(logging.INFO)
-    from .server import Server, take_port
-
     end_on_signals()
     with take_port(host, port) as listener:
         async with (

@@ -35,7 +35,7 @@ from .journal import Journal, Owner
 from .means import Means, Observers, PayoutGateway, Resolve
 from .models import Deadlines, Flow, Outcome, State, is_callback_address
 from .oversight import Oversight
-from .payout import Payout
+from .payout import Payout, not_taken
 from .polling import Polling
 from .redirects import OnRedirect
 from .request import PayoutRequest
@@ -346,14 +346,7 @@ class Orchestrator(Oversight):
         except (JournalError, ClosedError):
             raise
         except BillblendError as error:
-            return Outcome(
-                client_orderid=request.client_orderid,
-                amount=request.amount,
-                currency=request.currency,
-                state=State.NEW,
-                explanation=str(error),
-                problem=error,
-            )
+            return not_taken(request, error)
 
     async def _drive(self, driver: Driver) -> Outcome:
         """Repeat ``advance`` until it is done; tenacity is the policy, one object for one wait."""

@@ -6,10 +6,12 @@ from typing import Final, assert_never
 import attrs
 
 from .answers import Status
+from .errors import BillblendError
 from .events import Opened
 from .models import Alarm, Deadlines, Doubt, Flow, OpenReason, Outcome, State
+from .request import PayoutRequest
 
-__all__ = ["FRESH_FOR", "Payout", "deadline", "is_fresh", "open_payout", "outcome"]
+__all__ = ["FRESH_FOR", "Payout", "deadline", "is_fresh", "not_taken", "open_payout", "outcome"]
 
 FRESH_FOR: Final = 10.0
 """Seconds for which a validated answer, or a claim, is young enough to send on."""
@@ -131,6 +133,18 @@ def deadline(payout: Payout) -> tuple[OpenReason, float] | None:
             return None
         case _:
             assert_never(payout.state)
+
+
+def not_taken(request: PayoutRequest, problem: BillblendError) -> Outcome:
+    """Tell of a payout that was not taken in as it was asked for, and why."""
+    return Outcome(
+        client_orderid=request.client_orderid,
+        amount=request.amount,
+        currency=request.currency,
+        state=State.NEW,
+        explanation=str(problem),
+        problem=problem,
+    )
 
 
 def outcome(payout: Payout, *, explanation: str | None = None) -> Outcome:

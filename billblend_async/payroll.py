@@ -22,7 +22,8 @@ from .errors import (
     PayoutNotFound,
     SendingStopped,
 )
-from .models import Deadlines, Flow, Outcome, State
+from .models import Deadlines, Flow, Outcome
+from .payout import not_taken
 from .polling import Polling
 from .request import PayoutRequest
 from .settings import Settings, read_settings
@@ -313,14 +314,7 @@ async def stands(payouts: "Orchestrator", request: PayoutRequest) -> Outcome:
     try:
         return await payouts.status_of(request)
     except PayoutConflict as error:
-        return Outcome(
-            client_orderid=request.client_orderid,
-            amount=request.amount,
-            currency=request.currency,
-            state=State.NEW,
-            explanation=str(error),
-            problem=error,
-        )
+        return not_taken(request, error)
 
 
 def _write(out: Path, batch: Batch, outcomes: dict[str, Outcome]) -> bool:

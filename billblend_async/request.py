@@ -265,7 +265,7 @@ _NUMBERED_RECEIVERS: Final = (
 _STAND_INS: Final[dict[Kind, str | Decimal]] = {
     Kind.TEXT: "-",
     Kind.AMOUNT: Decimal(1),
-    Kind.CURRENCY: "XXX",
+    Kind.CURRENCY: "XXX",  # ISO 4217: no currency
 }
 
 PARAMETERS: Final[Mapping[str, Parameter]] = {
