@@ -23,8 +23,9 @@ from billblend_async.wire import RequestKind, read_send_answer, read_status_answ
 
 from .coverage import PROBE_FAULTS, SEND_FAULTS, STATUS_FAULTS
 from .fate import Fate
-from .gateway import Gateway, Lost, Send
+from .gateway import Gateway
 from .loop import Mortal
+from .sending import Lost, Send
 
 __all__ = ["SimulatedClient"]
 

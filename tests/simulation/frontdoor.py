@@ -18,10 +18,11 @@ from billblend_async.wire import RequestKind, status_control_parts
 from .answering import Answer, pages, write_fields
 from .coverage import PROBE_FAULTS, SEND_FAULTS, STATUS_FAULTS
 from .fate import Fate
-from .gateway import Gateway, Lost, Reply, Send
+from .gateway import Gateway
 from .invariants import Invariants
 from .loop import Mortal
 from .network import End, Request, Stream, Trip
+from .sending import Lost, Reply, Send
 
 __all__ = ["CONTROL", "ENDPOINT", "LOGIN", "STEPS", "FrontDoor"]
 

@@ -16,77 +16,24 @@ order's id.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from decimal import Decimal
-from typing import Final, Protocol
-
-import attrs
+from typing import Final
 
 from billblend_async.wire import RequestKind
 
 from .fate import Fate
 from .loop import WHOSE, Mortal, SeededLoop
 from .orders import BAD_LINK, FINAL_WORDS, LINKS, Order, Standing
+from .sending import LOST, UNANSWERED, Reply, Send, Witness
 
-__all__ = ["LATEST", "Gateway", "Lost", "Reply", "Send"]
+__all__ = ["LATEST", "Gateway"]
 
 LATEST: Final = 900.0
 """Seconds after which a request that has not taken effect never will."""
 _UNKNOWN_MERCHANT: Final = "4"
 _NOT_FOUND: Final = {"type": "error", "error-code": "101", "error-message": "Order not found"}
-
-
-@attrs.frozen
-class Lost:
-    """No answer in the gateway's protocol."""
-
-    reason: str
-    http_status: int | None = None
-
-
-Reply = Mapping[str, str] | Lost
-
-
-@attrs.define(eq=False, kw_only=True)
-class Send:
-    """A request that may move money, from its first byte on.
-
-    Attributes:
-        kind: The command.
-        client_orderid: Our id.
-        number: The order to be paid; None for check and one-step payout.
-        amount: The amount of a check or one-step payout.
-        currency: Its currency.
-        fault: What goes wrong with it.
-        whose: The program that sent it.
-        is_lost: Whether it went down with its sender's connection before it could take effect.
-    """
-
-    kind: RequestKind
-    client_orderid: str
-    number: str | None = None
-    amount: Decimal | None = None
-    currency: str = ""
-    fault: str | None = None
-    whose: Mortal | None = None
-    is_lost: bool = False
-
-
-class Witness(Protocol):
-    """Looks at what the gateway does."""
-
-    def sees_leaving(self, send: Send) -> None:
-        """Look at a request whose first byte leaves."""
-        ...
-
-    def sees_paid(self, order: Order, send: Send) -> None:
-        """Look at a pay that takes effect."""
-        ...
-
-    def sees_calling(self, client_orderid: str, whose: Mortal, *, is_send: bool) -> None:
-        """Look at a program that calls upon its client."""
-        ...
 
 
 class Gateway:
@@ -163,7 +110,7 @@ class Gateway:
         if fault == "slow":  # it waits before it takes effect, or its answer waits
             waits = fate.between(5.0, 80.0)
             arrives, replies = fate.one_of(((arrives + waits, replies), (arrives, replies + waits)))
-        lost = _LOST.get(fault or "")
+        lost = LOST.get(fault or "")
         if lost is not None:
             self.later(fate.between(0.1, 90.0), _settle, answer, lost)
         if fault in ("lost-before", "denied"):
@@ -187,7 +134,7 @@ class Gateway:
     ) -> asyncio.Future[Reply]:
         """Take a status request."""
         fate, answer = self._fate, self._loop.create_future()
-        lost = _UNANSWERED.get(fault or "")
+        lost = UNANSWERED.get(fault or "")
         if lost is not None:
             self.later(fate.between(0.1, 30.0), _settle, answer, fate.one_of(lost))
             return answer
@@ -386,21 +333,6 @@ class Gateway:
         elif fault == "other-amount":
             fields["amount"] = str(order.amount + 1)
         return fields
-
-
-_LOST: Final = {
-    "lost-before": Lost("ReadTimeout"),
-    "lost-after": Lost("ReadTimeout"),
-    "late": Lost("ReadTimeout"),
-    "garbled": Lost("an answer that cannot be read"),
-    "denied": Lost("access denied (HTTP 403)", 403),
-    "broken-after": Lost("HTTP 502", 502),
-}
-_UNANSWERED: Final = {
-    "unanswered": (Lost("ReadTimeout"), Lost("ConnectError")),
-    "refused-by-proxy": (Lost("access denied (HTTP 403)", 403), Lost("HTTP 429", 429)),
-    "garbled-status": (Lost("an answer that cannot be read"), Lost("HTTP 500", 500)),
-}
 
 
 def _world() -> Context:

@@ -5,12 +5,11 @@ machine nor the driver. What it finds ends the run.
 """
 
 from collections.abc import Iterable
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 import attrs
 
 from billblend_async.answers import is_later_transaction
-from billblend_async.callbacks import Callback
 from billblend_async.events import (
     Approved,
     CalledBack,
@@ -32,39 +31,24 @@ from billblend_async.events import (
     TurnedAway,
     Withdrawn,
 )
-from billblend_async.feed import Notice
 from billblend_async.journal.records import fold_events
 from billblend_async.models import Doubt, Flow, Outcome, State
 from billblend_async.payout import Payout
 from billblend_async.wire import RequestKind
 
-from .gateway import Gateway, Send
+from .gateway import Gateway
 from .journal import Store
 from .loop import Mortal, SeededLoop
+from .manners import Manners
 from .orders import FINAL_WORDS, LINKS, Order
+from .sending import Send
 
-__all__ = ["Invariants", "Violation"]
+__all__ = ["Invariants"]
 
 _OLDEST_CLAIM: Final = 10.0
 _RELEASE_AFTER: Final = 60.0
 _NOT_SEEN_FOR: Final = 30.0
 _NOT_SEEN_TIMES: Final = 5
-
-
-_BETWEEN_QUESTIONS: Final = 0.25 - 1e-6  # a float of virtual time rounds
-
-
-@runtime_checkable
-class Running(Protocol):
-    """A program that knows what it runs."""
-
-    def is_running(self, client_orderid: str) -> bool:
-        """Tell whether somebody in this program runs a payout."""
-        ...
-
-
-class Violation(AssertionError):
-    """A rule was broken."""
 
 
 @attrs.define(eq=False)
@@ -120,7 +104,7 @@ class Books:
         return sum(claim.is_pay == is_pay and not claim.is_back for claim in self.claims)
 
 
-class Invariants:
+class Invariants(Manners):
     """Watches one world.
 
     Args:
@@ -130,39 +114,15 @@ class Invariants:
     """
 
     def __init__(self, loop: SeededLoop, gateway: Gateway, store: Store) -> None:
-        self._loop = loop
+        super().__init__(loop, store)
         self._gateway = gateway
-        self._store = store
         self.books: dict[str, Books] = {}
         self.careless: set[str] = set()
         self.approving: set[str] = set()
         self.forgotten: frozenset[str] = frozenset()
         self.signed: set[tuple[str, str, str]] = set()
-        self._questions: dict[tuple[Mortal, str], float] = {}
-        self._links: dict[tuple[Mortal, str], str] = {}
-        self._handed_over: set[tuple[Mortal, str, str]] = set()
-
-    def demand(self, holds: object, rule: str, client_orderid: str) -> None:
-        """End the run when a rule does not hold."""
-        if not holds and self._loop.verdict is None:
-            self._loop.verdict = Violation(f"{rule} ({client_orderid})")
-
-    def fail(self, rule: str, client_orderid: str) -> None:
-        """End the run."""
-        self.demand(None, rule, client_orderid)
 
     # the gateway's side
-
-    def sees_calling(self, client_orderid: str, whose: Mortal, *, is_send: bool) -> None:
-        """Check that what is sent is sent by whoever runs it, and questions are some time apart."""
-        if is_send:
-            runs = isinstance(whose, Running) and whose.is_running(client_orderid)
-            self.demand(runs, "sent what nobody runs", client_orderid)
-            return
-        now, last = self._loop.now, self._questions.get((whose, client_orderid))
-        calm = last is None or now - last >= _BETWEEN_QUESTIONS
-        self.demand(calm, "two questions in one breath", client_orderid)
-        self._questions[whose, client_orderid] = now
 
     def sees_leaving(self, send: Send) -> None:
         """Check that a durable, fresh and unused claim of this very program stands behind it."""
@@ -253,7 +213,7 @@ class Invariants:
             case _:
                 pass
         if books.state is State.AWAITING_RECEIVER:
-            self._leaves_link(books, payout, whose)
+            self.sees_leaving_link(books.payout, payout, whose)
         left = books.state is State.ATTENTION and payout.state in (State.NEW, State.VALIDATED)
         self.demand(not left or isinstance(event, Released), "re-armed without a release", name)
         if payout.state is State.ATTENTION:
@@ -261,20 +221,6 @@ class Invariants:
             if books.state is not State.ATTENTION:
                 books.doubt_since = event.at
         books.state, books.payout = payout.state, payout
-
-    def sees_known(self, event: Event, client_orderid: str, whose: Mortal) -> None:
-        """Take note of a link that its program knows to be durable, and so must hand over."""
-        if isinstance(event, RedirectRequired):
-            self._links[whose, client_orderid] = event.redirect_to
-
-    def _leaves_link(self, books: Books, payout: Payout, whose: Mortal) -> None:
-        """Check that a program has handed a link over before it led the payout on."""
-        name = payout.client_orderid
-        before = books.payout.redirect_to if books.payout is not None else None
-        goes = payout.state is not State.AWAITING_RECEIVER or payout.redirect_to != before
-        if goes and before is not None and self._links.get((whose, name)) == before:
-            handed = (whose, name, before) in self._handed_over
-            self.demand(handed, "a link that was never handed over", name)
 
     def _claimed(
         self, books: Books, payout: Payout, event: CheckStarted | PayStarted, whose: Mortal
@@ -370,32 +316,6 @@ class Invariants:
             links = [e for e in self._store.events[name] if isinstance(e, RedirectRequired)]
             known = any(outcome.redirect_to == event.redirect_to for event in links)
             self.demand(known, "told a link that is not durable", name)
-
-    def sees_handed_over(self, client_orderid: str, link: str, whose: Mortal) -> None:
-        """Check that a link that is handed over is durable."""
-        links = [e for e in self._store.events[client_orderid] if isinstance(e, RedirectRequired)]
-        known = any(link == event.redirect_to for event in links)
-        self.demand(known, "handed over a link that is not durable", client_orderid)
-        self._handed_over.add((whose, client_orderid, link))
-
-    def sees_acknowledged(self, callback: Callback) -> None:
-        """Check that what a callback told is durable once it is acknowledged."""
-        payout = self._store.payouts.get(callback.client_orderid)
-        holds = payout is not None and (
-            payout.state.is_terminal
-            or (
-                payout.paynet_order_id == callback.paynet_order_id
-                and callback.status in payout.hints
-            )
-        )
-        self.demand(holds, "acknowledged what is not durable", callback.client_orderid)
-
-    def sees_notice(self, notice: Notice) -> None:
-        """Check that what a listener hears is durable."""
-        name, event = notice.outcome.client_orderid, notice.event
-        is_durable = event is None or isinstance(event, Callback)
-        is_durable = is_durable or event in self._store.events.get(name, ())
-        self.demand(is_durable, "told what is not durable", name)
 
     def has_ended(self, payout: Payout) -> bool:
         """Tell whether nothing but a person can lead a payout on."""

@@ -13,8 +13,8 @@ import attrs
 import httpcore
 
 from .fate import Fate
-from .gateway import Send
 from .loop import SeededLoop
+from .sending import Send
 
 __all__ = ["TRIP", "Door", "End", "Network", "Request", "Stream", "Trip"]
 

@@ -13,16 +13,14 @@ from httpcore import AsyncConnectionPool
 from billblend_async.callbacks import Callback
 from billblend_async.driver import Done
 from billblend_async.errors import (
-    BillblendError,
     ClosedError,
-    DecisionRefused,
     JournalError,
     PayoutConflict,
     PayoutNotFound,
     RequestNeeded,
     SendingStopped,
 )
-from billblend_async.models import Doubt, Outcome, State
+from billblend_async.models import Outcome, State
 from billblend_async.orchestrator import Orchestrator
 from billblend_async.polling import Polling
 from billblend_async.request import PayoutRequest
@@ -31,8 +29,9 @@ from .client import SimulatedClient
 from .journal import SimulatedJournal
 from .loop import WHOSE, Mortal
 from .network import Network
+from .office import Office, disturb
 from .plan import Life
-from .surroundings import Office, Porch
+from .porch import Porch
 from .wire_client import WireClient, connected
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ class Process(Mortal):
             ):
                 if "listens" in world.fate.faults:
                     listening = asyncio.create_task(self._porch.listen(self._payouts.events()))
-                disturbances = [asyncio.create_task(each) for each in self._disturbances()]
+                disturbances = [asyncio.create_task(each) for each in disturb(self, self._payouts)]
                 self._driving = asyncio.create_task(self._drive())
                 await asyncio.wait([self._driving])
                 for task in disturbances:
@@ -343,75 +342,6 @@ class Process(Mortal):
             f"{outcome.status} {outcome.open_reason} {problem}",
         )
         self.world.invariants.sees_outcome(outcome)
-
-    async def _approve(self) -> None:
-        assert self._payouts is not None
-        await Office(self, self._payouts).work()
-
-    def _disturbances(self) -> list["asyncio._CoroutineLike[None]"]:
-        faults = self.world.fate.faults
-        if self.world.fate.is_quiet:
-            return []
-        return [
-            disturb()
-            for name, disturb in (
-                ("clock-jump", self._jump),
-                ("withdraw", self._withdraw),
-                ("operator", self._operate),
-                ("holds", self._approve),
-            )
-            if name in faults
-        ]
-
-    async def _jump(self) -> None:
-        """Let the machine's time of day jump, back and forward."""
-        fate = self.world.fate
-        while True:
-            await asyncio.sleep(fate.between(1.0, 120.0))
-            if fate.is_quiet:
-                return
-            error = fate.between(-1.0, 1.0) * fate.one_of((5.0, 60.0, 300.0))
-            fate.hit("world", "clock-forward" if error > self.clock_error else "clock-back")
-            self.clock_error = error
-
-    async def _withdraw(self) -> None:
-        """Take payouts back at any time."""
-        fate = self.world.fate
-        while not fate.is_quiet:
-            await asyncio.sleep(fate.between(0.5, 120.0))
-            name = fate.one_of(sorted(self.world.requests))
-            with contextlib.suppress(BillblendError):
-                assert self._payouts is not None
-                await self._payouts.withdraw(name, who="ann", why="mistake")
-                fate.hit("world", "withdraw")
-
-    async def _operate(self) -> None:
-        """Decide about what is parked, mostly after a look at the ledger."""
-        assert self._payouts is not None
-        fate, world = self.world.fate, self.world
-        while not fate.is_quiet:
-            await asyncio.sleep(fate.between(5.0, 90.0))
-            with contextlib.suppress(JournalError, ClosedError):
-                for outcome in await self._payouts.attention():
-                    await self._decide(self._payouts, outcome)
-        world.fate.note(world.loop.now, "the operator goes home")
-
-    async def _decide(self, payouts: Orchestrator, outcome: Outcome) -> None:
-        fate, world, name = self.world.fate, self.world, outcome.client_orderid
-        lot = fate.random.random()
-        with contextlib.suppress(DecisionRefused):
-            if lot < 0.15:
-                await payouts.close(name, who="ann", why="asked the bank")
-                fate.hit("world", "close")
-                return
-            paid = world.gateway.may_pay(name)
-            is_careless = paid and lot < 0.4
-            if paid and not is_careless and outcome.doubt is not Doubt.BAD_REDIRECT:
-                return
-            if is_careless:
-                world.invariants.careless.add(name)
-            await payouts.release(name, who="ann", why="asked the bank")
-            fate.hit("world", "wrong-release" if is_careless else "release")
 
     @property
     def is_over(self) -> bool:

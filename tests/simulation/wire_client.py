@@ -21,9 +21,9 @@ from billblend_async.wire import RequestKind
 from .coverage import KEPT_FAULTS, WIRE_FAULTS
 from .fate import Fate
 from .frontdoor import CONTROL, ENDPOINT, LOGIN, STEPS, FrontDoor
-from .gateway import Send
 from .loop import Mortal, SeededLoop
 from .network import TRIP, Network, Trip
+from .sending import Send
 
 __all__ = ["WireClient", "connected", "virtual_clock"]
 
