@@ -16,7 +16,11 @@ from .loop import Mortal, SeededLoop
 
 __all__ = ["Manners", "Violation"]
 
-_BETWEEN_QUESTIONS: Final = 1.0 - 1e-6  # a float of virtual time rounds
+_ROUNDED: Final = 1e-6
+_AFTER_NEWS: Final = 0.25 - _ROUNDED
+"""Seconds between two questions, whatever happens."""
+_WITHOUT_NEWS: Final = 1.0 - _ROUNDED
+"""Likewise, when no callback has told anything new, and nobody has begun to run the payout."""
 
 
 @runtime_checkable
@@ -44,6 +48,7 @@ class Manners:
         self._loop = loop
         self._store = store
         self._questions: dict[tuple[Mortal, str], float] = {}
+        self._news: dict[str, float] = {}
         self._links: dict[tuple[Mortal, str], str] = {}
         self._handed_over: set[tuple[Mortal, str, str]] = set()
 
@@ -63,9 +68,16 @@ class Manners:
             self.demand(runs, "sent what nobody runs", client_orderid)
             return
         now, last = self._loop.now, self._questions.get((whose, client_orderid))
-        calm = last is None or now - last >= _BETWEEN_QUESTIONS
-        self.demand(calm, "two questions within a second", client_orderid)
+        if last is not None:
+            is_news = self._news.get(client_orderid, -1.0) >= last
+            self.demand(now - last >= _AFTER_NEWS, "two questions at once", client_orderid)
+            calm = is_news or now - last >= _WITHOUT_NEWS
+            self.demand(calm, "two questions within a second", client_orderid)
         self._questions[whose, client_orderid] = now
+
+    def sees_reason_to_ask(self, client_orderid: str) -> None:
+        """Take note of what makes a question worth asking soon."""
+        self._news[client_orderid] = self._loop.now
 
     def sees_known(self, event: Event, client_orderid: str, whose: Mortal) -> None:
         """Take note of a link that its program knows to be durable, and so must hand over."""

@@ -144,13 +144,28 @@ def asks_at_once(garden: Garden) -> None:
 
 
 @bug
+def hastens_on_replays(garden: Garden) -> None:
+    """A callback that tells nothing new makes the next question leave soon all the same."""
+
+    async def deliver(self: Any, callback: Callback) -> Any:
+        told = await rightly(self, callback)
+        async with self.crew.driver(callback.client_orderid) as found:
+            self._hasten(found)
+        return told
+
+    rightly = garden.replace(delivery.Mailbox, "deliver", deliver)
+
+
+@bug
 def hands_links_over_once(garden: Garden) -> None:
     """A payout's receiver is shown one link, and not the next."""
     rightly = redirects.Redirects.show
 
     def show(self: Any, outcome: Outcome) -> None:
-        taken = self._taken.get(outcome.client_orderid)
-        if not taken or outcome.redirect_to is None:
+        name, link = outcome.client_orderid, outcome.redirect_to
+        others = {other for named, other in self._giving if named == name}
+        others |= self._taken.get(name, frozenset())
+        if link is None or not others - {link}:
             rightly(self, outcome)
 
     garden.replace(redirects.Redirects, "show", show)
@@ -161,7 +176,7 @@ def tells_listeners_too_early(garden: Garden) -> None:
     """Listeners hear of an event that is not written yet."""
 
     async def append(self: Any, event: Event) -> None:
-        self._means.tell(machine.evolve(self.payout, event), event)
+        self._means.tell(machine.evolve(self.payout, event), event, self.payout)
         await rightly(self, event)
 
     rightly = garden.replace(driver.Driver, "_append", append)

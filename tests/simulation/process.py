@@ -115,6 +115,8 @@ class Process(Mortal):
     def runs(self, *names: str) -> Iterator[None]:
         """Mark payouts as run by this program: for nothing else may it send."""
         self._running.update(names)
+        for name in names:
+            self.world.invariants.sees_reason_to_ask(name)
         try:
             yield
         finally:
