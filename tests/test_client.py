@@ -54,6 +54,7 @@ from billblend_async.answers import (
     SendAnswer,
     StatusReport,
     Unknown,
+    is_later_transaction,
 )
 from billblend_async.client import Client
 from billblend_async.errors import ClaimLost, ClosedError, ConfigurationError, JournalUnavailable
@@ -973,6 +974,30 @@ class TestEnd:
                     **fields,
                     **amounts,
                 }.items()
+
+    @pytest.mark.parametrize("status", ["approved", "declined"])
+    async def test_cut_later_transaction(self, status: str) -> None:
+        """However it is cut, how a chargeback ended is never told as how the payout did."""
+        fields = {
+            "type": "status-response",
+            "merchant-order-id": "po-1",
+            "paynet-order-id": ORDER,
+            "status": status,
+            "order-stage": f"chargeback_{status}",
+            "transaction-type": "chargeback",
+        }
+        order, told_later = list(fields.items()), 0
+        for turned in range(len(order)):
+            told = dict(order[turned:] + order[:turned])
+            whole = "\n&".join(f"{name}={value}" for name, value in told.items()).encode()
+            for length in range(len(whole) + 1):
+                response = httpx.Response(200, stream=Stream(whole[:length]))
+                async with client_over(Foreign(response)) as client:
+                    answer = await client.status("po-1")
+                if isinstance(answer, StatusReport) and answer.status.is_final:
+                    assert is_later_transaction(answer.transaction_type, answer.order_stage)
+                    told_later += 1
+        assert told_later
 
     @every_send
     async def test_refusal(self, send: Send) -> None:
