@@ -194,10 +194,8 @@ class Invariants(Manners):
             case Approved():
                 self.demand(name in self.approving, "approved by nobody", name)
                 books.is_approved = True
-                self.sees_reason_to_ask(name)
             case CalledBack(status=status):
                 is_genuine = (str(status), books.order, name) in self.signed
-                self.sees_reason_to_ask(name)
                 self.demand(is_genuine, "a hint that the gateway never gave", name)
                 self.demand(payout.state is books.state, "a callback moved a payout", name)
             case Checked() | PayAccepted() | Finished():
@@ -284,7 +282,6 @@ class Invariants(Manners):
 
     def _decided(self, books: Books, payout: Payout, event: Released | Closed | Withdrawn) -> None:
         name = payout.client_orderid
-        self.sees_reason_to_ask(name)
         if isinstance(event, Withdrawn):
             paying = books.standing_claims(is_pay=True)
             self.demand(not paying, "withdrawn after pay was started", name)

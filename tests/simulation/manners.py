@@ -6,7 +6,7 @@ What is demanded here needs no books: only what is durable, and who did what bef
 from typing import Final, Protocol, runtime_checkable
 
 from billblend_async.callbacks import Callback
-from billblend_async.events import Event, RedirectRequired
+from billblend_async.events import Approved, CalledBack, Event, RedirectRequired, Released
 from billblend_async.feed import Notice
 from billblend_async.models import State
 from billblend_async.payout import Payout
@@ -16,11 +16,12 @@ from .loop import Mortal, SeededLoop
 
 __all__ = ["Manners", "Violation"]
 
+_NEWS: Final = (Approved, CalledBack, Released)
 _ROUNDED: Final = 1e-6
 _AFTER_NEWS: Final = 0.25 - _ROUNDED
 """Seconds between two questions, whatever happens."""
 _WITHOUT_NEWS: Final = 1.0 - _ROUNDED
-"""Likewise, when no callback has told anything new, and nobody has begun to run the payout."""
+"""Likewise, when no callback has told news and nobody has begun or ceased to run the payout."""
 
 
 @runtime_checkable
@@ -66,6 +67,7 @@ class Manners:
         if is_send:
             runs = isinstance(whose, Running) and whose.is_running(client_orderid)
             self.demand(runs, "sent what nobody runs", client_orderid)
+            self.sees_reason_to_ask(client_orderid)  # about the claim, which another may have won
             return
         now, last = self._loop.now, self._questions.get((whose, client_orderid))
         if last is not None:
@@ -80,7 +82,9 @@ class Manners:
         self._news[client_orderid] = self._loop.now
 
     def sees_known(self, event: Event, client_orderid: str, whose: Mortal) -> None:
-        """Take note of a link that its program knows to be durable, and so must hand over."""
+        """Take note of what its program knows to be durable: a link must be handed over."""
+        if isinstance(event, _NEWS):
+            self.sees_reason_to_ask(client_orderid)
         if isinstance(event, RedirectRequired):
             self._links[whose, client_orderid] = event.redirect_to
 

@@ -149,6 +149,12 @@ def believes_cut_statuses(garden: Garden) -> None:
 
 
 @wire_bug
+def believes_cut_ends(garden: Garden) -> None:
+    """A final status counts for the payout although what was cut off may say that it is not."""
+    garden.replace(client, "trust_cut", lambda answer, _: answer)
+
+
+@wire_bug
 def reads_one_piece(garden: Garden) -> None:
     """What arrives first counts as the whole answer."""
 

@@ -114,13 +114,16 @@ class Process(Mortal):
     @contextlib.contextmanager
     def runs(self, *names: str) -> Iterator[None]:
         """Mark payouts as run by this program: for nothing else may it send."""
+        invariants = self.world.invariants
         self._running.update(names)
         for name in names:
-            self.world.invariants.sees_reason_to_ask(name)
+            invariants.sees_reason_to_ask(name)
         try:
             yield
         finally:
             self._running.subtract(names)
+            for name in names:
+                invariants.sees_reason_to_ask(name)
 
     def is_running(self, client_orderid: str) -> bool:
         """Tell whether somebody in this program runs a payout."""
