@@ -63,12 +63,18 @@ class Timing:
         return max(0.0, self.due - clock())
 
     def ask(self) -> None:
-        """Take note that a question leaves."""
+        """Take note that a question leaves; it is not asked again at once if its caller leaves."""
         self._is_hinted = False
+        self.due = clock() + self._polling.shortest
 
     def asked(self) -> None:
-        """Take note that a question has come to its end."""
+        """Take note that a question has come to its end.
+
+        Until ``schedule`` chooses, which an answer that cannot be journaled never comes to, the
+        next one waits for the shortest gap.
+        """
         self._asked_at = clock()
+        self.due = self._asked_at + self._polling.shortest
 
     def rest(self, payout: Payout) -> float:
         """Seconds until the deadline of the present wait; endless where nothing is waited for.

@@ -575,6 +575,23 @@ class TestMany:
             h.journal.is_full = False
 
     @virtually
+    async def test_answer_that_cannot_be_journaled(self) -> None:
+        """While the journal fails, no caller who waits beside another asks at once again."""
+        async with house() as h:
+
+            def fill(payout: Payout, _: Event) -> None:
+                h.journal.is_full = payout.state is State.AWAITING_FINAL
+
+            h.payouts._means.monitor = Monitor(fill)
+            runs = [h.payouts.run(request()) for _ in range(5)]
+            told = await asyncio.gather(*runs, return_exceptions=True)
+            h.journal.is_full = False
+
+            assert 5 == sum(isinstance(each, JournalUnavailable) for each in told)
+            gaps = [b - a for a, b in pairwise(h.client.asked["po-1"])]
+            assert 3.0 <= min(gaps)
+
+    @virtually
     async def test_failing_source_ends_the_batch(self) -> None:
         """What the source of requests raises reaches the caller."""
 
