@@ -112,7 +112,9 @@ class SimulatedJournal:
                 self._witness.sees_opened(opened)
             return self._store.payouts[name]
 
-        return await self._submit("Opened", work)
+        payout = await self._submit("Opened", work)
+        self._witness.sees_known(opened, name, self._whose)
+        return payout
 
     async def append(self, becomes: Payout, event: Event) -> None:
         """Write an event in the next place or not at all."""

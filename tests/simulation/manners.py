@@ -6,7 +6,7 @@ What is demanded here needs no books: only what is durable, and who did what bef
 from typing import Final, Protocol, runtime_checkable
 
 from billblend_async.callbacks import Callback
-from billblend_async.events import Approved, CalledBack, Event, RedirectRequired, Released
+from billblend_async.events import Approved, CalledBack, Event, Opened, RedirectRequired, Released
 from billblend_async.feed import Notice
 from billblend_async.models import State
 from billblend_async.payout import Payout
@@ -16,7 +16,7 @@ from .loop import Mortal, SeededLoop
 
 __all__ = ["Manners", "Violation"]
 
-_NEWS: Final = (Approved, CalledBack, Released)
+_NEWS: Final = (Opened, Approved, CalledBack, Released)
 _ROUNDED: Final = 1e-6
 _AFTER_NEWS: Final = 0.25 - _ROUNDED
 """Seconds between two questions, whatever happens."""
