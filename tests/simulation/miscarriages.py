@@ -6,8 +6,8 @@ from typing import Any
 
 import attrs
 
-from billblend_async import client, driver, replies, transport
-from billblend_async.answers import NotSent, Unknown
+from billblend_async import client, driver, machine, news, replies, transport
+from billblend_async.answers import NotSent, Unknown, is_later_transaction
 from billblend_async.commands import Check
 from billblend_async.errors import UnreadableAnswer
 from billblend_async.events import CheckNotSent, PayNotSent
@@ -150,8 +150,13 @@ def believes_cut_statuses(garden: Garden) -> None:
 
 @wire_bug
 def believes_cut_ends(garden: Garden) -> None:
-    """A final status counts for the payout although what was cut off may say that it is not."""
-    garden.replace(client, "trust_cut", lambda answer, _: answer)
+    """A final status without its type counts for the payout, whatever its stage says."""
+
+    def is_later(transaction_type: str | None, _: str | None = None) -> bool:
+        return is_later_transaction(transaction_type)
+
+    garden.replace(news, "is_later_transaction", is_later)
+    garden.replace(machine, "is_later_transaction", is_later)
 
 
 @wire_bug
