@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         UnreadableAnswer,
         VerificationFailed,
     )
+    from .exchange import Timeouts
     from .feed import Events, Notice
     from .journal import Journal, Owner
     from .journal.sqlite import SqliteJournal
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
     from .payout import Payout
     from .polling import Polling
     from .request import PayoutRequest
-    from .transport import SigningTransport, Timeouts
+    from .transport import SigningTransport
 
 __all__ = [
     "Accepted",
@@ -157,7 +158,8 @@ _ROOMS = {
     "polling": "Polling",
     "request": "PayoutRequest",
     "keys": "Credentials RsaSigner Signer",
-    "transport": "SigningTransport Timeouts",
+    "exchange": "Timeouts",
+    "transport": "SigningTransport",
 }
 _DOORS = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

@@ -5,9 +5,10 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from .departure import Departure
 from .errors import ClaimLost
+from .exchange import Failure, Reply, Sender
 from .logs import fields
-from .transport import Departure, Failure, Reply, Sender
 
 __all__ = ["Lane"]
 
@@ -30,8 +31,8 @@ class Lane:
         self._sender = sender
         self._permits = asyncio.Semaphore(sender.connections)
         self._owed = 0
-        self._abandoned: set[asyncio.Task[Reply | Failure]] = set()
-        self.in_flight: set[asyncio.Task[Any]] = set()
+        self._exchanges: set[asyncio.Task[Reply | Failure]] = set()
+        self.in_flight: set[asyncio.Future[Any]] = set()
 
     async def run(self, exchange: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run an exchange in a task of its own, so that a cancelled caller leaves it whole.
@@ -49,6 +50,29 @@ class Lane:
             task.add_done_callback(_log_failure)
             raise
 
+    async def ask(self, url: str, body: bytes, may_begin: Callable[[], None]) -> Reply | Failure:
+        """Ask something that moves nothing, when its turn comes; first come, first served.
+
+        Whoever is cancelled leaves the question whole; one that takes too long keeps its permit.
+
+        Args:
+            url: Where to.
+            body: The question.
+            may_begin: Called when it has its permit; raises if it shall not be asked any more.
+        """
+        await self._permits.acquire()
+        try:
+            may_begin()
+        except BaseException:
+            self._permits.release()
+            raise
+        asking, end = self._begin(url, body)
+        asking.add_done_callback(self._forget)
+        self.in_flight.add(end)
+        end.add_done_callback(self.in_flight.discard)
+        await asyncio.shield(end)
+        return self._told(asking)
+
     async def drain(self) -> None:
         """Wait for every exchange that is under way now."""
         if self.in_flight:
@@ -65,15 +89,36 @@ class Lane:
         Raises:
             BaseException: What ``before_send`` raised; then nothing was sent.
         """
-        sending = asyncio.create_task(self._sender.post(url, body, departure))
-        await asyncio.wait([sending], timeout=self._sender.longest)
-        if sending.done():
-            return sending.result()
-        if departure is not None:
-            departure.is_over = True
-        self._owed += 1
-        self._abandoned.add(sending)
-        sending.add_done_callback(self._forget)
+        sending, end = self._begin(url, body, departure)
+        await end
+        if not sending.done():
+            if departure is not None:
+                departure.is_over = True
+            self._owed += 1
+            sending.add_done_callback(self._forget)
+        return self._told(sending)
+
+    def _begin(
+        self, url: str, body: bytes, departure: Departure | None = None
+    ) -> tuple[asyncio.Task[Reply | Failure], asyncio.Future[None]]:
+        """Begin an exchange, and give what is done when it has ended, or had all of its time."""
+        loop = asyncio.get_running_loop()
+        exchange = asyncio.create_task(self._sender.post(url, body, departure))
+        self._exchanges.add(exchange)
+        end: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(self._sender.longest, _settle, end)
+
+        def ended(exchange: asyncio.Task[Reply | Failure]) -> None:
+            timer.cancel()
+            self._exchanges.discard(exchange)
+            _settle(end)
+
+        exchange.add_done_callback(ended)
+        return exchange, end
+
+    def _told(self, exchange: asyncio.Task[Reply | Failure]) -> Reply | Failure:
+        if exchange.done():
+            return exchange.result()
         return Failure(f"no whole answer in {self._sender.longest:g} s", may_have_left=True)
 
     def _landed(self, task: asyncio.Task[Any]) -> None:
@@ -83,11 +128,16 @@ class Lane:
         else:
             self._permits.release()
 
-    def _forget(self, sending: asyncio.Task[Reply | Failure]) -> None:
-        self._abandoned.discard(sending)
+    def _forget(self, exchange: asyncio.Task[Reply | Failure]) -> None:
+        """Let go of an exchange that holds a permit of its own."""
         self._permits.release()
-        if not sending.cancelled():
-            sending.exception()  # nobody else will look at it
+        if not exchange.cancelled():
+            exchange.exception()  # nobody else may look at it
+
+
+def _settle(end: asyncio.Future[None]) -> None:
+    if not end.done():
+        end.set_result(None)
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from .answers import NotSent, Refused, SendAnswer, Unknown
 from .errors import UnreadableAnswer
-from .transport import Failure, Reply
+from .exchange import Failure, Reply
 from .wire import read_reply
 
 __all__ = ["read_fields", "sort_send"]

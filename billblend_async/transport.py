@@ -6,45 +6,33 @@ redirects or compression, and none is ever followed or undone.
 
 import asyncio
 import contextlib
-import os
 import secrets
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
-import attrs
 import httpx
 
-from .errors import BillblendError, ConfigurationError, SigningFailed
-from .keys import Credentials, RsaSigner
-from .signing import authorization, body_parameters, signature_url
+from .authorizer import Authorizer
+from .departure import Departure
+from .errors import BillblendError, ConfigurationError
+from .exchange import KEEP_ALIVE, LONGEST_ANSWER, Failure, Reply, Timeouts
+from .keys import Credentials
+from .signing import signature_url
 
 __all__ = [
     "AsyncTransport",
-    "BeforeSend",
-    "Departure",
-    "Failure",
-    "Reply",
-    "Sender",
+    "Connections",
+    "HttpxSender",
     "SigningTransport",
-    "Timeouts",
     "check_url",
-    "http_transport",
     "make_ssl_context",
 ]
 
 AsyncTransport = httpx.AsyncBaseTransport
 """What a user may put in place of httpx's own transport."""
-BeforeSend = Callable[[], Awaitable[None]]
-"""Awaited right before the first byte; if it raises, nothing is sent."""
-
-LONGEST_ANSWER: Final = 1024 * 1024
-"""Bytes of the longest answer that is read; merchant_data alone may be 192 KiB when encoded."""
-_KEEP_ALIVE: Final = 2.0
-"""Seconds that an idle connection is kept: below the poll interval and the gateway's own limit, so
-that no poll is written into a connection that the gateway is closing."""
 _BEFORE_SENDING: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -54,54 +42,6 @@ _BEFORE_SENDING: Final = (
     BillblendError,  # ours are raised before the inner transport is called
 )
 """Failures that come before the first byte; alone they prove nothing (see Departure)."""
-
-_INLINE_KEY_SIZE: Final = 3072
-"""Bits up to which a signature (2.2 ms) costs the event loop less than a trip to a thread saves."""
-
-
-class Departure:
-    """Watches one request leave: whether it may have, and what is done right before.
-
-    Put it into a request's extensions under ``Departure.EXTENSION``. Over httpx's own transport it
-    listens to httpcore's awaited event ``send_request_headers.started``, which comes when the
-    connection is open and before the first byte. Over any other transport, whose insides cannot be
-    seen, the request counts as leaving before that transport is called.
-
-    Attributes:
-        may_have_left: Whether the first byte may have left this machine.
-        refusal: What ``before_send`` raised; then nothing was sent.
-        is_over: Whether nobody waits for the request any more; set it, and it does not leave.
-    """
-
-    EXTENSION: Final = "billblend.departure"
-
-    __slots__ = ("_before_send", "is_over", "may_have_left", "refusal")
-
-    def __init__(self, before_send: BeforeSend | None = None) -> None:
-        self._before_send = before_send
-        self.may_have_left = False
-        self.is_over = False
-        self.refusal: BaseException | None = None
-
-    async def leave(self) -> None:
-        """Do what must be done before the first byte, then let the request go, once."""
-        if self.may_have_left or self.refusal is not None:
-            # A transport that repeats requests by itself must not repeat one that moves money.
-            raise httpx.WriteError("a request leaves only once")
-        try:
-            if self._before_send is not None:
-                await self._before_send()
-        except BaseException as error:
-            self.refusal = error
-            raise
-        if self.is_over:
-            raise httpx.WriteError("nobody waits for this request any more")
-        self.may_have_left = True
-
-    async def on_trace(self, name: str, info: Mapping[str, Any]) -> None:
-        """Follow httpcore's trace; a proxy's CONNECT carries nothing of the request."""
-        if name.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
-            await self.leave()
 
 
 class SigningTransport(httpx.AsyncBaseTransport):
@@ -126,21 +66,10 @@ class SigningTransport(httpx.AsyncBaseTransport):
         nonce: Callable[[], str] = lambda: secrets.token_hex(16),
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._credentials = credentials
+        self._authorizer = Authorizer(credentials, nonce=nonce, wall_clock=wall_clock)
         self._inner = inner
-        self._nonce = nonce
-        self._wall_clock = wall_clock
         # A subclass may build requests anew or set a trace of its own: then ours would be silent.
-        self._traces = type(inner) is httpx.AsyncHTTPTransport
-        signer = credentials.signer
-        inline = isinstance(signer, RsaSigner) and signer.key_size <= _INLINE_KEY_SIZE
-        self._threads = (
-            None
-            if inline
-            else ThreadPoolExecutor(
-                max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="billblend-sign"
-            )
-        )
+        self._traces = type(inner) in (Connections, httpx.AsyncHTTPTransport)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Sign a request and send it.
@@ -150,7 +79,10 @@ class SigningTransport(httpx.AsyncBaseTransport):
             SigningFailed: The signer, nonce or clock raised; nothing was sent.
             httpx.TransportError: As the inner transport raises it.
         """
-        request.headers["Authorization"] = await self._authorize(request, await request.aread())
+        body = await request.aread()
+        request.headers["Authorization"] = await self._authorizer.authorize(
+            request.method, str(request.url), body
+        )
         departure = request.extensions.get(Departure.EXTENSION)
         if isinstance(departure, Departure):
             if self._traces:
@@ -161,81 +93,92 @@ class SigningTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Stop the signing threads; the inner transport belongs to whoever made it."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False)
+        self._authorizer.close()
 
-    async def _authorize(self, request: httpx.Request, body: bytes) -> str:
-        parameters = body_parameters(body)
 
-        def sign(nonce: str, timestamp: int) -> str:
-            return authorization(
-                self._credentials.signer,
-                self._credentials.login,
-                request.method,
-                str(request.url),
-                parameters,
-                nonce=nonce,
-                timestamp=timestamp,
-            )
+class Connections(httpx.AsyncBaseTransport):
+    """httpx's own transport, one for each connection, with TLS always verified and no proxy.
 
+    httpx's pool looks at all of its connections whenever a request begins or ends, so that a
+    request in a busy pool of 50 costs three times one that is alone. And a place in it that is lost
+    stays lost; here a connection whose exchange did not end well is closed and forgotten.
+
+    Args:
+        ssl_context: For TLS.
+        keep_alive: Whether connections are used again; one that may move money is not, since a
+            connection that the gateway closes meanwhile would leave its outcome unknown.
+    """
+
+    def __init__(self, ssl_context: ssl.SSLContext, *, keep_alive: bool) -> None:
+        self._ssl_context = ssl_context
+        self._limits = httpx.Limits(
+            max_connections=1,
+            max_keepalive_connections=1 if keep_alive else 0,
+            keepalive_expiry=KEEP_ALIVE,
+        )
+        self._keep_alive = keep_alive
+        self._is_open = True
+        # The one that was used last is used next, so that the rest can grow old and be closed.
+        self._idle: deque[tuple[httpx.AsyncHTTPTransport, float]] = deque()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request over a connection that nobody else uses meanwhile."""
+        connection = self._idle.pop()[0] if self._idle else self._connect()
         try:
-            fresh = self._nonce(), int(self._wall_clock())
-            if self._threads is None:
-                return sign(*fresh)
-            return await asyncio.get_running_loop().run_in_executor(self._threads, sign, *fresh)
-        except BillblendError:
+            response = await connection.handle_async_request(request)
+        except BaseException:
+            await connection.aclose()
             raise
-        except Exception as error:  # noqa: BLE001 - a signer of the user's own may raise anything
-            reason = type(error).__name__
-        raise SigningFailed(reason)
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _Answer(response.stream, self, connection)
+        return response
+
+    async def give_back(self, connection: httpx.AsyncHTTPTransport, *, is_well: bool) -> None:
+        """Take a connection back after its exchange, and close those that nobody needs."""
+        now = asyncio.get_running_loop().time()
+        if is_well and self._keep_alive and self._is_open:
+            self._idle.append((connection, now))
+        else:
+            await connection.aclose()
+        while self._idle and self._idle[0][1] < now - KEEP_ALIVE:
+            await self._idle.popleft()[0].aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection that is not in use; the others close after their exchange."""
+        self._is_open = False
+        while self._idle:
+            await self._idle.pop()[0].aclose()
+
+    def _connect(self) -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(
+            verify=self._ssl_context, limits=self._limits, trust_env=False
+        )
 
 
-@attrs.frozen(kw_only=True)
-class Timeouts:
-    """How long each part of an exchange may take, in seconds.
+class _Answer(httpx.AsyncByteStream):
+    """The body of an answer, which gives its connection back when it is closed."""
 
-    Attributes:
-        connect: Until the connection is open and secured.
-        write: Until a part of the request is handed to the network.
-        send_read: Until the next part of the answer to a request that may move money; long, since
-            an answer that is given up on must be asked about.
-        poll_read: Until the next part of the answer to a status request.
-    """
+    def __init__(
+        self,
+        stream: httpx.AsyncByteStream,
+        connections: Connections,
+        connection: httpx.AsyncHTTPTransport,
+    ) -> None:
+        self._stream = stream
+        self._connections = connections
+        self._connection = connection
+        self._is_whole = False
 
-    connect: float = 10.0
-    write: float = 30.0
-    send_read: float = 90.0
-    poll_read: float = 30.0
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+        self._is_whole = True
 
-
-@attrs.frozen
-class Reply:
-    """What came back.
-
-    Attributes:
-        http_status: The HTTP status.
-        body: The bytes as they came; masked, since they may hold personal data.
-        is_delimited: Whether their end was declared, so that a cut would have been seen.
-    """
-
-    http_status: int
-    body: bytes = attrs.field(repr=False)
-    is_delimited: bool
-
-
-@attrs.frozen
-class Failure:
-    """Nothing that can be read came back.
-
-    Attributes:
-        reason: The kind of failure.
-        may_have_left: Whether the request may have left this machine.
-        http_status: The HTTP status, if there was one.
-    """
-
-    reason: str
-    may_have_left: bool
-    http_status: int | None = None
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            await self._connections.give_back(self._connection, is_well=self._is_whole)
 
 
 def check_url(url: str) -> None:
@@ -256,27 +199,8 @@ def make_ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def http_transport(
-    connections: int, ssl_context: ssl.SSLContext, *, keep_alive: bool
-) -> AsyncTransport:
-    """Make httpx's own transport, with TLS always verified and no proxy from the environment.
-
-    Args:
-        connections: The most that are open at once.
-        ssl_context: For TLS.
-        keep_alive: Whether connections are used again; one that may move money is not, since a
-            connection that the gateway closes meanwhile would leave its outcome unknown.
-    """
-    limits = httpx.Limits(
-        max_connections=connections,
-        max_keepalive_connections=connections if keep_alive else 0,
-        keepalive_expiry=_KEEP_ALIVE,
-    )
-    return httpx.AsyncHTTPTransport(verify=ssl_context, limits=limits, trust_env=False)
-
-
-class Sender:
-    """Sends requests over one transport; every failure becomes a value.
+class HttpxSender:
+    """Sends requests over one httpx transport; every failure becomes a value.
 
     Args:
         transport: What sends.

@@ -58,10 +58,10 @@ from billblend_async.answers import (
 )
 from billblend_async.client import Client
 from billblend_async.errors import ClaimLost, ClosedError, ConfigurationError, JournalUnavailable
+from billblend_async.exchange import KEEP_ALIVE, LONGEST_ANSWER, Timeouts
 from billblend_async.keys import Credentials, RsaSigner
 from billblend_async.polling import Polling
 from billblend_async.request import PayoutRequest
-from billblend_async.transport import _KEEP_ALIVE, LONGEST_ANSWER, Timeouts
 
 LOGIN = "acme"
 CONTROL = "AF4B5DE6-3468-424C-A922-C1DAD7CB4509"
@@ -1674,7 +1674,7 @@ class TestConnections:
 
     def test_keep_alive(self) -> None:
         """A kept connection is given up before the next question about the same payout is due."""
-        assert _KEEP_ALIVE < Polling().shortest
+        assert KEEP_ALIVE < Polling().shortest
 
     def test_two_loops(self) -> None:
         """Two clients in two event loops, one after the other, share credentials and work."""

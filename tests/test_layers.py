@@ -40,11 +40,18 @@ ARROWS: dict[str, set[str]] = {
     "wire": VALUES,
     "keys": set(),
     "signing": {"keys"},
-    "transport": {"keys", "signing"},
-    "lane": {"transport", "logs"},
+    "departure": set(),
+    "exchange": {"departure"},
+    "authorizer": {"keys", "signing"},
+    "transport": {"keys", "signing", "authorizer", "departure", "exchange"},
+    "lane": {"departure", "exchange", "logs"},
+    "express": {"authorizer", "departure", "exchange"},
+    "lanes": {"authorizer", "exchange", "keys", "lane", "transport", "express", "wire"},
     "callbacks": {"answers", "signing", "wire"},
-    "replies": {"answers", "transport", "wire"},
-    "client": VALUES | {"wire", "keys", "signing", "callbacks", "transport", "lane", "replies"},
+    "replies": {"answers", "exchange", "wire"},
+    "client": VALUES
+    | {"wire", "keys", "signing", "callbacks", "departure", "exchange", "transport", "lanes"}
+    | {"replies"},
     "journal": VALUES | MACHINE,
     "breaker": {"answers", "logs"},
     "feed": {"callbacks", "events", "models"},
@@ -101,6 +108,7 @@ PURE_SANDBOX = {  # the model of the gateway, without its server
 IMPURE = {"time", "random", "secrets", "uuid", "asyncio", "logging", "threading", "socket", "httpx"}
 HOMES = {
     "httpx": {"transport", "sandbox.postman"},  # the postman plays the gateway's own sending side
+    "aiohttp": {"express"},
     "cryptography": {"keys"},
     "tenacity": {"orchestrator"},
     "opentelemetry": {"otel"},

@@ -50,6 +50,7 @@ from billblend_async.batch import read_batch
 from billblend_async.client import Client
 from billblend_async.errors import BillblendError, InvalidInput, JournalError
 from billblend_async.events import Event
+from billblend_async.exchange import Timeouts
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.keys import Credentials
 from billblend_async.models import Deadlines, Flow, OpenReason, Outcome, State
@@ -59,7 +60,6 @@ from billblend_async.payout import outcome as outcome_of
 from billblend_async.polling import Polling
 from billblend_async.report import print_outcome, print_problems, print_report
 from billblend_async.request import PARAMETERS, PayoutRequest
-from billblend_async.transport import Timeouts
 
 PEOPLE = frozenset(RECEIVER) - TOKENS
 WAYS = (*ENDINGS, "redirect", "refused", *LOST, *(f"pay{way}" for way in LOST))

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from rsa_keys import private_key, public_pem
 from servers import GatewayServer, Received, verified
 
+from billblend_async.departure import Departure, MayNotLeave
 from billblend_async.errors import (
     BillblendError,
     ClaimLost,
@@ -28,19 +29,11 @@ from billblend_async.errors import (
     JournalUnavailable,
     SigningFailed,
 )
+from billblend_async.exchange import LONGEST_ANSWER, Failure, Reply, Timeouts
 from billblend_async.keys import Credentials, RsaSigner, Signer
 from billblend_async.lane import Lane
 from billblend_async.signing import body_parameters, verify_authorization
-from billblend_async.transport import (
-    LONGEST_ANSWER,
-    Departure,
-    Failure,
-    Reply,
-    Sender,
-    SigningTransport,
-    Timeouts,
-    check_url,
-)
+from billblend_async.transport import HttpxSender, SigningTransport, check_url
 
 LOGIN = "acme/corp é"
 URL = "https://sandbox.billblend.com/checkout/api/v4/payout/39915"
@@ -197,7 +190,7 @@ def signing(
 
 def lane_over(transport: httpx.AsyncBaseTransport) -> Lane:
     """Make a lane for one request at a time."""
-    return Lane(Sender(transport, 1, headers=HEADERS, timeouts=Timeouts(), read=7.0))
+    return Lane(HttpxSender(transport, 1, headers=HEADERS, timeouts=Timeouts(), read=7.0))
 
 
 def lane(inner: httpx.AsyncBaseTransport, **options: Any) -> Lane:
@@ -479,7 +472,7 @@ class TestDeparture:
         await departure.leave()
 
         assert departure.may_have_left
-        with pytest.raises(httpx.WriteError):
+        with pytest.raises(MayNotLeave):
             await departure.leave()
         assert 1 == claim.calls
 
@@ -491,7 +484,7 @@ class TestDeparture:
             await departure.leave()
         claim.error = None
 
-        with pytest.raises(httpx.WriteError):
+        with pytest.raises(MayNotLeave):
             await departure.leave()
 
         assert not departure.may_have_left
@@ -577,7 +570,7 @@ class TestProof:
 
         failure = await lane(inner).post(URL, BODY, Departure(claim))
 
-        assert Failure("WriteError", may_have_left=True) == failure
+        assert Failure("MayNotLeave", may_have_left=True) == failure
         assert 1 == claim.calls
 
     @pytest.mark.parametrize(
@@ -756,7 +749,7 @@ class TestLane:
         """A transport that is called directly is told each of its timeouts."""
         inner = Inner()
         timeouts = Timeouts(connect=1.0, write=2.0)
-        straight = Lane(Sender(inner, 1, headers=HEADERS, timeouts=timeouts, read=3.0))
+        straight = Lane(HttpxSender(inner, 1, headers=HEADERS, timeouts=timeouts, read=3.0))
 
         await straight.post(URL, BODY, Departure() if is_watched else None)
 
@@ -780,7 +773,7 @@ class TestLane:
                 await request.extensions[Departure.EXTENSION].leave()
                 return httpx.Response(200)
 
-        one = Lane(Sender(Endless(), 1, headers=HEADERS, timeouts=timeouts, read=0.02))
+        one = Lane(HttpxSender(Endless(), 1, headers=HEADERS, timeouts=timeouts, read=0.02))
         claim, departure = Claim(), Departure(Claim())
         told = await one.run(lambda: one.post(URL, BODY, departure))
 

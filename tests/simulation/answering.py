@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 import attrs
 
+from billblend_async.exchange import LONGEST_ANSWER
 from billblend_async.sandbox.wire import build_answer
-from billblend_async.transport import LONGEST_ANSWER
 
 from .fate import Fate
 

@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 from billblend_async.answers import NoAnswer, NotSent, SendAnswer, StatusAnswer, Unknown
 from billblend_async.callbacks import Callback, verify_callback
+from billblend_async.exchange import Timeouts
 from billblend_async.lane import Lane
 from billblend_async.models import Endpoint
 from billblend_async.request import PayoutRequest
-from billblend_async.transport import AsyncTransport, Sender, Timeouts
+from billblend_async.transport import AsyncTransport, HttpxSender
 from billblend_async.wire import RequestKind, read_send_answer, read_status_answer
 
 from .coverage import PROBE_FAULTS, SEND_FAULTS, STATUS_FAULTS
@@ -59,7 +60,7 @@ class SimulatedClient:
         # The transport is never called: what would travel over it goes to the gateway's model.
         nothing = AsyncTransport()
         self._lanes = [
-            Lane(Sender(nothing, connections, headers={}, timeouts=Timeouts(), read=90.0))
+            Lane(HttpxSender(nothing, connections, headers={}, timeouts=Timeouts(), read=90.0))
             for connections in (self.max_sends, 64)
         ]
 

@@ -9,9 +9,10 @@ import attrs
 from billblend_async import client, driver, machine, news, replies, transport
 from billblend_async.answers import NotSent, Unknown, is_later_transaction
 from billblend_async.commands import Check
+from billblend_async.departure import Departure
 from billblend_async.errors import UnreadableAnswer
 from billblend_async.events import CheckNotSent, PayNotSent
-from billblend_async.transport import Departure, Failure, Reply
+from billblend_async.exchange import Failure, Reply
 
 from .bugs import BUGS
 from .planting import Garden, wire_bug
@@ -46,7 +47,7 @@ def _posts(garden: Garden, again: Callable[[Any], bool]) -> None:
         reply = await rightly(self, url, body, departure)
         return await rightly(self, url, body, Departure()) if again(reply) else reply
 
-    rightly = garden.replace(transport.Sender, "post", post)
+    rightly = garden.replace(transport.HttpxSender, "post", post)
 
 
 @wire_bug

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any, Final, Literal
 
 import httpcore
@@ -13,9 +14,10 @@ from rsa_keys import private_key
 
 from billblend_async.answers import SendAnswer, StatusAnswer
 from billblend_async.client import After, Client
+from billblend_async.departure import BeforeSend
 from billblend_async.keys import Credentials, RsaSigner
 from billblend_async.request import PayoutRequest
-from billblend_async.transport import BeforeSend
+from billblend_async.transport import Connections
 from billblend_async.wire import RequestKind
 
 from .coverage import KEPT_FAULTS, WIRE_FAULTS
@@ -76,11 +78,18 @@ class WireClient(Client):
         # own type is trusted to tell of the first byte. The pool's backend is where real sockets
         # begin, and httpx has no argument for it.
         self.pools: list[httpcore.AsyncConnectionPool] = []
-        for transport in self._made:
-            if type(transport) is httpx.AsyncHTTPTransport:
-                pool = transport._pool
-                pool._network_backend = network
-                self.pools.append(pool)
+        for connections in self._lanes._made:
+            if isinstance(connections, Connections):
+                connections._connect = partial(self._connect, network, connections._connect)  # type: ignore[method-assign]  # mypy has no other way
+
+    def _connect(
+        self, network: Network, connect: Callable[[], httpx.AsyncHTTPTransport]
+    ) -> httpx.AsyncHTTPTransport:
+        transport = connect()
+        pool = transport._pool
+        pool._network_backend = network
+        self.pools.append(pool)
+        return transport
 
     async def check(
         self,

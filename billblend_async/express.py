@@ -1,0 +1,115 @@
+"""A faster way for status requests: aiohttp instead of httpx, for a fifth of the CPU time.
+
+Only questions travel here. What may move money always goes over httpx's own transport, whose trace
+tells whether a first byte has left.
+"""
+
+import ssl
+from collections.abc import Mapping
+from typing import Final
+
+import aiohttp
+
+from .authorizer import Authorizer
+from .departure import Departure
+from .exchange import KEEP_ALIVE, LONGEST_ANSWER, Failure, Reply, Timeouts
+
+__all__ = ["ExpressSender"]
+
+_IDENTITY: Final = ("", "identity")
+
+
+class ExpressSender:
+    """Asks over kept connections of aiohttp, with TLS always verified and no proxy.
+
+    Args:
+        ssl_context: For TLS.
+        connections: How many questions may be under way.
+        headers: What every question carries.
+        timeouts: How long each part may take.
+        authorizer: Signs each question; None for those that are not signed.
+
+    Attributes:
+        connections: How many questions may be under way.
+        longest: Seconds that a whole exchange may take, however well each part keeps its time.
+    """
+
+    def __init__(
+        self,
+        ssl_context: ssl.SSLContext,
+        connections: int,
+        *,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        authorizer: Authorizer | None,
+    ) -> None:
+        self.connections = connections
+        self.longest = timeouts.connect + timeouts.write + 2 * timeouts.poll_read
+        self._ssl_context = ssl_context
+        self._headers = dict(headers)
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=timeouts.connect, sock_read=timeouts.poll_read
+        )
+        self._authorizer = authorizer
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(
+        self, url: str, body: bytes, departure: Departure | None = None
+    ) -> Reply | Failure:
+        """Ask and read the answer as it is: bounded, not decompressed, not redirected.
+
+        Every failure becomes a value; none proves that nothing was sent.
+
+        Raises:
+            RuntimeError: It has a departure, so it may move money.
+        """
+        if departure is not None:
+            raise RuntimeError("only questions travel over aiohttp")
+        try:
+            headers = None
+            if self._authorizer is not None:
+                header = await self._authorizer.authorize("POST", url, body)
+                headers = {"Authorization": header}
+            async with self._open().post(
+                url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                return await _read(response)
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer
+            # Its class alone: its text may hold addresses or worse.
+            return Failure(type(error).__name__, may_have_left=True)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        """Open the session when it is first needed, since that needs a running event loop."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0,  # there are no more permits than connections
+                    ssl=self._ssl_context,
+                    keepalive_timeout=KEEP_ALIVE,
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._headers,
+                timeout=self._timeout,
+                auto_decompress=False,
+            )
+        return self._session
+
+
+async def _read(response: aiohttp.ClientResponse) -> Reply | Failure:
+    status, headers = response.status, response.headers
+    if headers.get("Content-Encoding", "identity").strip().casefold() not in _IDENTITY:
+        return Failure(
+            "compressed, which was not asked for", may_have_left=True, http_status=status
+        )
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LONGEST_ANSWER:
+            return Failure("oversized", may_have_left=True, http_status=status)
+    declared = "Content-Length" in headers or "Transfer-Encoding" in headers
+    return Reply(status, bytes(body), declared)
