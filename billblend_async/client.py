@@ -214,6 +214,7 @@ class Client:
         paynet_order_id: str | None = None,
         *,
         by_request_sn: str | None = None,
+        on_leave: Callable[[], None] | None = None,
     ) -> StatusAnswer:
         """Ask for the status of an order; it moves nothing.
 
@@ -222,6 +223,7 @@ class Client:
             paynet_order_id: The gateway's id; None asks by client_orderid alone, which the gateway
                 answers only while that id is unique.
             by_request_sn: The serial number of one earlier request, to ask about that one.
+            on_leave: Called when the question has waited for its connection and leaves.
 
         Returns:
             StatusReport, NotFound or NoAnswer.
@@ -238,10 +240,14 @@ class Client:
             control=signed,
         )
 
+        def may_begin() -> None:
+            self._check_open()  # it may have been closed while this one waited for its place
+            if on_leave is not None:
+                on_leave()
+
         self._check_open()
         url, body = self._urls[RequestKind.STATUS], build_form(form)
-        # It may be closed while this one waits for its place, so it is looked at again then.
-        reply = await self._lanes.poll.ask(url, body, self._check_open)
+        reply = await self._lanes.poll.ask(url, body, may_begin)
         return self._read_status(reply, client_orderid, paynet_order_id)
 
     def verify_callback(self, query: str | bytes) -> Callback:

@@ -99,7 +99,7 @@ class Mailbox:
         answer = await means.client.status(name, order)
         means.questions.note(name)
         means.back_off.learn(answer)
-        means.monitor.asked(payout, answer, clock() - began)
+        means.monitor.asked(payout, answer, clock() - began, 0.0)
         if isinstance(answer, NotFound) and order is None:
             raise PayoutNotFound(name)
         if not isinstance(answer, StatusReport):

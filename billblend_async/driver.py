@@ -182,31 +182,42 @@ class Driver:
         match command:
             case Stop():
                 return
-            case Ask(paynet_order_id=order):
-                name, questions = self.payout.client_orderid, self._means.questions
-                if delay := self._means.back_off.delay(self._means.chance()):
-                    self.timing.due = clock() + delay
-                    return
-                if delay := questions.delay(name):
-                    # So short a time is slept through: whoever runs an overdue payout again has at
-                    # least one answer.
-                    await asyncio.sleep(delay)
-                    wanted = next_command(self.payout, self._means.wall_clock())
-                    if not self._means.is_open or wanted != command:
-                        return
-                asked_at, began = self._means.wall_clock(), clock()
-                self.timing.ask()
-                questions.note(name)
-                answer = await self._means.client.status(name, order)
-                questions.note(name)
-                self.timing.asked()
-                self._means.back_off.learn(answer)
-                self._means.monitor.asked(self.payout, answer, clock() - began)
-                await self._learn(command, answer, asked_at, is_hinted=is_hinted)
+            case Ask():
+                await self._ask(command, is_hinted=is_hinted)
             case Check() | Pay() | PayOut():
                 await self._send_in_turn(command)
             case _:
                 assert_never(command)
+
+    async def _ask(self, command: Ask, *, is_hinted: bool) -> None:
+        """Ask for the status, unless nobody answers just now, and learn from the answer."""
+        name, questions = self.payout.client_orderid, self._means.questions
+        if delay := self._means.back_off.delay(self._means.chance()):
+            self.timing.due = clock() + delay
+            return
+        if delay := questions.delay(name):
+            # So short a time is slept through: whoever runs an overdue payout again has at
+            # least one answer.
+            await asyncio.sleep(delay)
+            wanted = next_command(self.payout, self._means.wall_clock())
+            if not self._means.is_open or wanted != command:
+                return
+        asked_at, began = self._means.wall_clock(), clock()
+        due, left = self.timing.due, began
+
+        def leave() -> None:
+            nonlocal left
+            left = clock()
+
+        self.timing.ask()
+        questions.note(name)
+        answer = await self._means.client.status(name, command.paynet_order_id, on_leave=leave)
+        questions.note(name)
+        self.timing.asked()
+        self._means.back_off.learn(answer)
+        late = max(0.0, left - due) if due else 0.0  # the first one is due at once
+        self._means.monitor.asked(self.payout, answer, clock() - began, late)
+        await self._learn(command, answer, asked_at, is_hinted=is_hinted)
 
     async def _send_in_turn(self, command: Check | Pay | PayOut) -> None:
         """Send when the breaker lets it go, if it is still the thing to do then."""

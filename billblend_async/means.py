@@ -70,7 +70,13 @@ class PayoutGateway(Protocol):
         """Send the one-step payout."""
         ...
 
-    async def status(self, client_orderid: str, paynet_order_id: str | None = None) -> StatusAnswer:
+    async def status(
+        self,
+        client_orderid: str,
+        paynet_order_id: str | None = None,
+        *,
+        on_leave: Callable[[], None] | None = None,
+    ) -> StatusAnswer:
         """Ask for the status."""
         ...
 

@@ -72,10 +72,10 @@ class Monitor:
         for hook in self._overtaken:
             _call(hook, payout)
 
-    def asked(self, payout: Payout, answer: StatusAnswer, seconds: float) -> None:
+    def asked(self, payout: Payout, answer: StatusAnswer, seconds: float, late: float) -> None:
         """Tell how a status request ended."""
         for hook in self._asked:
-            _call(hook, payout, _status_end(answer), seconds)
+            _call(hook, payout, _status_end(answer), seconds, late)
 
     def sent(
         self, payout: Payout, command: Check | Pay | PayOut, answer: SendAnswer, seconds: float

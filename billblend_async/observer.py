@@ -48,13 +48,15 @@ class Observer(Protocol):
         """Hear that another process, which shares the journal, has led a payout on to here."""
         return
 
-    def asked(self, payout: Payout, answer: StatusEnd, seconds: float) -> None:
+    def asked(self, payout: Payout, answer: StatusEnd, seconds: float, late: float) -> None:
         """Hear how a status request ended, before what it brought is recorded.
 
         Args:
             payout: As it was asked about.
             answer: What the answer was.
             seconds: From the question to its answer, with the wait for a free connection.
+            late: Seconds that it left after it was due, with the wait for a free connection. Where
+                it grows, the event loop is busy or ``max_polls`` is too small.
         """
         return
 

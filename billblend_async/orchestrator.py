@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 import attrs
-from tenacity import AsyncRetrying, RetryCallState, retry_if_result
+from tenacity import RetryCallState, retry_if_result
 
 from .admission import Admission
 from .callbacks import Callback
@@ -38,6 +38,7 @@ from .oversight import Oversight
 from .payout import Payout, not_taken
 from .polling import Polling
 from .redirects import OnRedirect
+from .repeating import Repeating
 from .request import PayoutRequest
 
 __all__ = ["Orchestrator"]
@@ -357,11 +358,11 @@ class Orchestrator(Oversight):
         def pause(_: RetryCallState) -> float:
             return driver.timing.pause(driver.payout)
 
-        polling = AsyncRetrying(
+        polling = Repeating(
             retry=retry_if_result(_is_waiting),
             stop=gives_up,
             wait=pause,
-            sleep=driver.timing.nap,
+            nap=driver.timing.nap,
             retry_error_callback=_ignore,
         )
         driver.runners += 1

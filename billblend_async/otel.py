@@ -19,6 +19,7 @@ Metrics, whose attributes are few-valued words and never ids:
 ``billblend.payouts``           ended payouts by state, status, currency and flow
 ``billblend.payouts.in_flight`` payouts that this process drives now, by state
 ``billblend.status.duration``   seconds for each status request, by answer
+``billblend.status.lateness``   seconds that each status request left after it was due
 ``billblend.send.duration``     seconds from each claim to its answer, by command and answer
 ``billblend.attention``         payouts that came to need a person, by doubt
 ``billblend.alarms``            what did not fit, by alarm
@@ -118,6 +119,12 @@ class OpenTelemetryObserver(Observer):
             "From a status request to its answer",
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
+        self._status_lateness = meter.create_histogram(
+            "billblend.status.lateness",
+            "s",
+            "From when a status request was due to when it left",
+            explicit_bucket_boundaries_advisory=_BUCKETS,
+        )
         self._send_duration = meter.create_histogram(
             "billblend.send.duration",
             "s",
@@ -164,9 +171,10 @@ class OpenTelemetryObserver(Observer):
             self._mark(drive, "billblend.overtaken", {"billblend.sequence": payout.sequence})
             self._go_on(drive, payout, None)
 
-    def asked(self, payout: Payout, answer: StatusEnd, seconds: float) -> None:
+    def asked(self, payout: Payout, answer: StatusEnd, seconds: float, late: float) -> None:
         """Measure a status request; tell of one that ended in another way than the last."""
         self._status_duration.record(seconds, {"billblend.answer": answer})
+        self._status_lateness.record(late)
         drive = self._drives.get(payout.client_orderid)
         if drive is None:
             return

@@ -316,7 +316,13 @@ class FakeClient:
         await asyncio.sleep(self.latency)
         return self.probe_faults.pop(0) if self.probe_faults else NotFound("101")
 
-    async def status(self, client_orderid: str, paynet_order_id: str | None = None) -> StatusAnswer:
+    async def status(
+        self,
+        client_orderid: str,
+        paynet_order_id: str | None = None,
+        *,
+        on_leave: Callable[[], None] | None = None,
+    ) -> StatusAnswer:
         """Ask for the status."""
         fault = self._next_fault(RequestKind.STATUS)
         self.asked.setdefault(client_orderid, []).append(asyncio.get_running_loop().time())

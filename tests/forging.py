@@ -64,7 +64,13 @@ class Bank(FakeClient):
         self.reports: dict[str, StatusReport] = {}
         self.questions = 0
 
-    async def status(self, client_orderid: str, paynet_order_id: str | None = None) -> StatusAnswer:
+    async def status(
+        self,
+        client_orderid: str,
+        paynet_order_id: str | None = None,
+        *,
+        on_leave: Callable[[], None] | None = None,
+    ) -> StatusAnswer:
         """Tell the report, or that there is no such order."""
         self.questions += 1
         await asyncio.sleep(0)

@@ -68,10 +68,11 @@ ARROWS: dict[str, set[str]] = {
     "admission": VALUES | MACHINE | {"means", "crew", "driver"},
     "oversight": VALUES | MACHINE | {"means", "crew"},
     "concurrency": set(),
+    "repeating": set(),
     "orchestrator": VALUES
     | MACHINE
     | {"polling", "journal", "means", "driver", "crew", "concurrency"}
-    | {"admission", "callbacks", "delivery", "feed", "oversight", "redirects"},
+    | {"admission", "callbacks", "delivery", "feed", "oversight", "redirects", "repeating"},
     "endpoint": {"callbacks", "delivery", "logs"},
     "settings": {"models", "keys"},
     "batch": VALUES,
@@ -110,7 +111,7 @@ HOMES = {
     "httpx": {"transport", "sandbox.postman"},  # the postman plays the gateway's own sending side
     "aiohttp": {"express"},
     "cryptography": {"keys"},
-    "tenacity": {"orchestrator"},
+    "tenacity": {"orchestrator", "repeating"},
     "opentelemetry": {"otel"},
     "rich": {"report", "cli", "decisions", "payroll"},
     "pytest": {"testing"},

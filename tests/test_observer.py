@@ -39,7 +39,7 @@ class Ear(Observer):
     def overtaken(self, payout: Payout) -> None:
         self.heard.append(("overtaken", payout.state))
 
-    def asked(self, payout: Payout, answer: str, seconds: float) -> None:
+    def asked(self, payout: Payout, answer: str, seconds: float, late: float) -> None:
         self.heard.append(("asked", answer, round(seconds, 3)))
 
     def sent(self, payout: Payout, command: str, answer: str, seconds: float) -> None:

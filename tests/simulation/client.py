@@ -102,7 +102,13 @@ class SimulatedClient:
         self._gateway.see_calling(client_orderid, self._whose, is_send=True)
         return await self._alone(partial(self._exchange, send, before_send, after))
 
-    async def status(self, client_orderid: str, paynet_order_id: str | None = None) -> StatusAnswer:
+    async def status(
+        self,
+        client_orderid: str,
+        paynet_order_id: str | None = None,
+        *,
+        on_leave: Callable[[], None] | None = None,
+    ) -> StatusAnswer:
         """Ask for the status."""
         self._gateway.see_calling(client_orderid, self._whose, is_send=False)
 

@@ -139,11 +139,12 @@ class WireClient(Client):
         paynet_order_id: str | None = None,
         *,
         by_request_sn: str | None = None,
+        on_leave: Callable[[], None] | None = None,
     ) -> StatusAnswer:
         """Ask for the status."""
         self._door.sees_calling(client_orderid, self._whose, is_send=False)
         with self._travels("status"):
-            return await super().status(client_orderid, paynet_order_id)
+            return await super().status(client_orderid, paynet_order_id, on_leave=on_leave)
 
     async def probe(self) -> StatusAnswer:
         """Ask about an order that nobody has made."""
