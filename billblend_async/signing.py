@@ -36,6 +36,8 @@ _FIELDS = {"oauth_consumer_key", "oauth_nonce", "oauth_timestamp", _SIGNATURE, *
 _HEADER = re.compile(r'(?i:OAuth)[ \t]+(?:realm="[ !#-\[\]-~]*"[ \t]*,)?(.+)')
 _HEADER_FIELD = re.compile(r'[ \t]*(oauth_[a-z_]{1,32})="([A-Za-z0-9\-._~%]+)"[ \t]*')
 _UNRESERVED = "-._~"
+_PLAIN = re.compile(r"[A-Za-z0-9\-._~]*+")
+_ESCAPES = {code: quote(chr(code), safe=_UNRESERVED) for code in range(128)}
 _ENCODED = re.compile(r"(?:[!-$&-~]++|%[0-9A-Fa-f]{2})*+")
 _URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -48,8 +50,15 @@ def percent_encode(text: str) -> str:
     Only letters, digits and ``-._~`` stay (RFC 5849 §3.6). InvalidInput for a lone surrogate.
     """
     with suppress(UnicodeEncodeError):
-        return quote(text, safe=_UNRESERVED)
+        return _escape(text)
     raise InvalidInput((Problem("text", _NOT_TEXT),))
+
+
+def _escape(text: str) -> str:
+    """Percent-encode; quote() would look at each byte in Python."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return text.translate(_ESCAPES) if text.isascii() else quote(text, safe=_UNRESERVED)
 
 
 def signature_url(url: str) -> str:
@@ -85,7 +94,7 @@ def base_string(method: str, url: str, parameters: _Pairs) -> str:
     problems: list[Problem] = []
     for name, value in (*parameters, *_query_parameters(url)):
         try:
-            key, text = quote(name, safe=_UNRESERVED), quote(value, safe=_UNRESERVED)
+            key, text = _escape(name), _escape(value)
         except UnicodeEncodeError:
             problems.append(Problem(name.encode("ascii", "backslashreplace").decode(), _NOT_TEXT))
             continue
