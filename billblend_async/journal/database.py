@@ -70,13 +70,14 @@ class Database:
         self.name = name
         self.key = b""
         self.erased = False
-        self._owner = owner
+        self._settings: dict[str, str] = attrs.asdict(owner)
         self._busy_timeout = busy_timeout
         self._random_bytes = random_bytes
         self._path = None if name == ":memory:" else Path(name).absolute()
         self._mode = "memory" if self._path is None else journal_mode(sqlite3.sqlite_version_info)
         self._connection: sqlite3.Connection | None = None
         self._inode = (0, 0)
+        self._recalled: dict[str, str | None] = {}
 
     def execute(
         self, sql: str, values: Sequence[object] = (), *, blocked: str = ""
@@ -132,7 +133,7 @@ class Database:
 
     def check_owner(self) -> None:
         """Be sure that the journal is still ours: while empty it may have got other settings."""
-        for name, expected in attrs.asdict(self._owner).items():
+        for name, expected in self._settings.items():
             found = self._recall(name)
             if found != expected:
                 raise JournalMismatch(self.name, name, expected, str(found))
@@ -147,7 +148,7 @@ class Database:
         if is_restored:
             self._remember("restored", "yes")
         else:
-            self.execute("DELETE FROM meta WHERE name = 'restored'")
+            self._forget("restored")
 
     def listed(self, states: str) -> list[str]:
         """Name the payouts that are listed in one of these states."""
@@ -246,7 +247,7 @@ class Database:
                 raise self._damaged("the file is empty, but its key file is there")
             for sql in TABLES.values():
                 self.execute(sql)
-            for name, value in {"version": str(VERSION), **attrs.asdict(self._owner)}.items():
+            for name, value in {"version": str(VERSION), **self._settings}.items():
                 self._remember(name, value)
             return
         version = self._recall("version") if "meta" in tables else None
@@ -254,7 +255,7 @@ class Database:
             raise JournalMismatch(self.name, "version", str(VERSION), version)
         if tables != TABLES or version != str(VERSION):
             raise self._damaged("its tables are not those of a journal")
-        for name, expected in attrs.asdict(self._owner).items():
+        for name, expected in self._settings.items():
             found = self._recall(name)
             if found is None:
                 raise self._damaged(f"it does not say its {name}")
@@ -298,17 +299,26 @@ class Database:
         return path.with_name(f"{path.name}.key")
 
     def _recall(self, name: str) -> str | None:
-        row = self.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        """Read a setting of the journal, once in each transaction: nobody changes it meanwhile."""
+        if name not in self._recalled:
+            row = self.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+            self._recalled[name] = None if row is None else str(row[0])
+        return self._recalled[name]
 
     def _remember(self, name: str, value: str) -> None:
+        self._recalled.pop(name, None)
         self.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
+
+    def _forget(self, name: str) -> None:
+        self._recalled.pop(name, None)
+        self.execute("DELETE FROM meta WHERE name = ?", (name,))
 
     # Transactions
 
     @contextlib.contextmanager
     def _transaction(self, *, writes: bool = True) -> Iterator[None]:
         self.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+        self._recalled.clear()
         try:
             if writes:
                 self._check_mode()

@@ -166,7 +166,8 @@ class SqliteJournal:
         """Write one event at the place ``becomes.sequence``, if that is the next one."""
         key, sequence, state = _checked(becomes.client_orderid), becomes.sequence, becomes.state
         name, secret = type(event).__name__, write_event(event)
-        data = write_event(erase_secrets(event) or event)
+        erased = erase_secrets(event)
+        data = secret if erased is None else write_event(erased)
 
         def work(database: Database) -> None:
             seal = seal_event(database.key, key, sequence, name, data)
