@@ -1,0 +1,182 @@
+"""This library, as its users run it: client, journal and machine."""
+
+import asyncio
+import ssl
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import httpx
+
+from billblend_async import (
+    Client,
+    Credentials,
+    Observer,
+    Orchestrator,
+    Payout,
+    PayoutRequest,
+    Polling,
+    SqliteJournal,
+)
+
+from ..book import WARM_UP
+from ..gateway import DUE, ENDPOINT
+from ..settings import Gap, Settings
+from .forms import check_form
+from .stage import perform
+
+_POLLS: Final = 64
+_KEEP_ALIVE: Final = 30.0
+
+@attrs.define(eq=False)
+class _Due:
+    """When the next question about one payout is due, by the machine's monotonic clock."""
+
+    at: float | None = None
+
+
+_due: ContextVar[_Due] = ContextVar("_due")
+
+
+class DueObserver(Observer):
+    """Makes room in each payout's own task; the tasks that send for it see the same place."""
+
+    def joined(self, payout: Payout) -> None:
+        """Begin with a payout."""
+        _due.set(_Due())
+
+
+class DuePolling(Polling):
+    """Remembers when the next question is due."""
+
+    def gap(self, *about: Any, **more: Any) -> float:  # noqa: ANN401 - whatever it is told
+        """Choose the next gap as always."""
+        seconds = super().gap(*about, **more)
+        if (due := _due.get(None)) is not None:
+            due.at = time.monotonic() + seconds
+        return seconds
+
+
+@attrs.frozen
+class DueTransport(httpx.AsyncBaseTransport):
+    """Tells the gateway with each question when it was due."""
+
+    inner: httpx.AsyncBaseTransport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a question."""
+        due = _due.get(None)
+        if due is not None and due.at is not None:
+            request.headers[DUE] = str(due.at)
+        return await self.inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close what sends."""
+        await self.inner.aclose()
+
+
+class Ours:
+    """Payouts by ``Orchestrator.run_many``, all of them open at once."""
+
+    def __init__(self, settings: Settings, client: Client) -> None:
+        self.errors: Counter[str] = Counter()
+        self._settings = settings
+        self._client = client
+
+    async def run(self, payouts: Sequence[str], gap: Gap) -> AsyncGenerator[bool, None]:
+        """Begin all payouts at once."""
+        is_warm_up = payouts[0].startswith(WARM_UP)
+        is_durable = self._settings.is_durable and not is_warm_up
+        journal = str(Path(self._settings.folder) / "ours.db") if is_durable else ":memory:"
+        async with Orchestrator(
+            self._client,
+            SqliteJournal(journal),
+            polling=self._polling(gap),
+            observer=DueObserver() if self._settings.tells_due else None,
+        ) as orchestrator:
+            requests = (_request(name) for name in payouts)
+            async for outcome in orchestrator.run_many(requests, concurrency=len(payouts)):
+                if outcome.problem is not None:
+                    self.errors[type(outcome.problem).__name__] += 1
+                yield outcome.is_approved
+
+    def _polling(self, gap: Gap) -> Polling:
+        # The library spreads its gaps over the inner 80 % of the range that it is given.
+        margin = (gap.longest - gap.shortest) / 8
+        make = DuePolling if self._settings.tells_due else Polling
+        return make(shortest=gap.shortest - margin, longest=gap.longest + margin)
+
+
+def _request(name: str) -> PayoutRequest:
+    form = check_form(name)
+    return PayoutRequest(amount=Decimal(form.pop("amount")), **form)  # type: ignore[arg-type] # all texts
+
+
+def _poll_transport(
+    settings: Settings, trusted: ssl.SSLContext | None
+) -> httpx.AsyncBaseTransport | None:
+    """Make what sends status questions; None for the library's own."""
+    match settings.transport:
+        case "aiohttp":
+            from httpx_aiohttp import AiohttpTransport  # noqa: PLC0415 - only where it is wanted
+
+            return AiohttpTransport(
+                verify=trusted or True,
+                limits=httpx.Limits(max_connections=_POLLS, keepalive_expiry=_KEEP_ALIVE),
+            )
+        case "pyreqwest":
+            from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - likewise
+            from pyreqwest.compatibility.httpx import HttpxTransport  # noqa: PLC0415 - likewise
+
+            builder = ClientBuilder().max_connections(_POLLS).http1_only().follow_redirects(
+                enable=False
+            )
+            if settings.ca is not None:
+                builder = builder.add_root_certificate_pem(Path(settings.ca).read_bytes())
+            return HttpxTransport(builder.build())
+        case _ if settings.tells_due:
+            limits = httpx.Limits(
+                max_connections=_POLLS,
+                max_keepalive_connections=_POLLS,
+                keepalive_expiry=_KEEP_ALIVE,
+            )
+            return httpx.AsyncHTTPTransport(verify=trusted or True, limits=limits, trust_env=False)
+        case _:
+            return None
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Ours]:
+    """Open the client as a service does, once for the process."""
+    trusted = ssl.create_default_context(cafile=settings.ca) if settings.ca else None
+    key = await asyncio.to_thread(Path(settings.key).read_text, "ascii")
+    credentials = Credentials(
+        settings.login, key, merchant_control=settings.merchant_control
+    )
+    transport = _poll_transport(settings, trusted)
+    if transport is not None and settings.tells_due:
+        transport = DueTransport(transport)
+    try:
+        async with Client(
+            credentials,
+            endpoint_id=ENDPOINT,
+            base_url=settings.base_url,
+            status_version=settings.status_version,
+            poll_transport=transport,
+            ssl_context=trusted,
+            max_polls=_POLLS,
+        ) as client:
+            yield Ours(settings, client)
+    finally:
+        if transport is not None:
+            await transport.aclose()
+
+
+if __name__ == "__main__":
+    perform(opened)
