@@ -233,6 +233,15 @@ class Arena:
             score = Score.from_json(program.read(settings.patience + _START + _GRACE))
             return Result(score, self.gateway.figures())
 
+    def measure(self, program: str, settings: Settings, rounds: int) -> list[tuple[float, float]]:
+        """Run a program that compares two things in turn; give its pairs, one for each round.
+
+        Raises:
+            DidNotFinish: It did not come to its end.
+        """
+        with self._started(program, settings, Terms(), str(rounds)) as process:
+            return [(mine, theirs) for mine, theirs in json.loads(process.read(settings.patience))]
+
     @contextmanager
     def holding(
         self, contestant: str, settings: Settings, terms: Terms = Terms(is_held=True)
@@ -242,11 +251,13 @@ class Arena:
             yield Performance(program, self.gateway, settings.payouts)
 
     @contextmanager
-    def _started(self, contestant: str, settings: Settings, terms: Terms) -> Iterator[Program]:
+    def _started(
+        self, contestant: str, settings: Settings, terms: Terms, *more: str
+    ) -> Iterator[Program]:
         self.gateway.reset(terms)
         with tempfile.TemporaryDirectory(dir=self.folder) as own:
             settings = attrs.evolve(settings, folder=own)
-            program = Program(f"contestants.{contestant}", settings.to_json())
+            program = Program(f"contestants.{contestant}", settings.to_json(), *more)
             try:
                 yield program
             finally:

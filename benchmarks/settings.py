@@ -7,7 +7,7 @@ import attrs
 
 from .spread import Spread
 
-__all__ = ["Gap", "Sample", "Score", "Settings"]
+__all__ = ["Gap", "Loop", "Sample", "Score", "Settings", "Transport"]
 
 Loop = Literal["asyncio", "uvloop"]
 Transport = Literal["httpx", "aiohttp", "pyreqwest"]

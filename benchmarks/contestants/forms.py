@@ -1,7 +1,10 @@
 """What a payout says to the gateway, the same for every contestant."""
 
+from decimal import Decimal
 from typing import Final
 from urllib.parse import parse_qsl
+
+from billblend_async import PayoutRequest
 
 from ..gateway import ENDPOINT
 
@@ -13,6 +16,7 @@ __all__ = [
     "is_approved",
     "is_validated",
     "pay_form",
+    "payout_request",
     "read_answer",
     "status_form",
     "status_path",
@@ -47,6 +51,13 @@ def status_path(version: int) -> str:
 def check_form(name: str) -> dict[str, str]:
     """Give the parameters of payout-check."""
     return {"client_orderid": name, **_RECEIVER}
+
+
+def payout_request(name: str) -> PayoutRequest:
+    """Give the same as a request of this library."""
+    form = check_form(name)
+    amount = Decimal(form.pop("amount"))
+    return PayoutRequest(amount=amount, **form)  # type: ignore[arg-type] # the rest is texts
 
 
 def pay_form(login: str, name: str, order: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +19,6 @@ from billblend_async import (
     Observer,
     Orchestrator,
     Payout,
-    PayoutRequest,
     Polling,
     SqliteJournal,
 )
@@ -28,11 +26,12 @@ from billblend_async import (
 from ..book import WARM_UP
 from ..gateway import DUE, ENDPOINT
 from ..settings import Gap, Settings
-from .forms import check_form
+from .forms import payout_request
 from .stage import perform
 
 _POLLS: Final = 64
 _KEEP_ALIVE: Final = 30.0
+
 
 @attrs.define(eq=False)
 class _Due:
@@ -100,7 +99,7 @@ class Ours:
             polling=self._polling(gap),
             observer=DueObserver() if self._settings.tells_due else None,
         ) as orchestrator:
-            requests = (_request(name) for name in payouts)
+            requests = (payout_request(name) for name in payouts)
             async for outcome in orchestrator.run_many(requests, concurrency=len(payouts)):
                 if outcome.problem is not None:
                     self.errors[type(outcome.problem).__name__] += 1
@@ -111,11 +110,6 @@ class Ours:
         margin = (gap.longest - gap.shortest) / 8
         make = DuePolling if self._settings.tells_due else Polling
         return make(shortest=gap.shortest - margin, longest=gap.longest + margin)
-
-
-def _request(name: str) -> PayoutRequest:
-    form = check_form(name)
-    return PayoutRequest(amount=Decimal(form.pop("amount")), **form)  # type: ignore[arg-type] # all texts
 
 
 def _poll_transport(
@@ -134,8 +128,8 @@ def _poll_transport(
             from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - likewise
             from pyreqwest.compatibility.httpx import HttpxTransport  # noqa: PLC0415 - likewise
 
-            builder = ClientBuilder().max_connections(_POLLS).http1_only().follow_redirects(
-                enable=False
+            builder = (
+                ClientBuilder().max_connections(_POLLS).http1_only().follow_redirects(enable=False)
             )
             if settings.ca is not None:
                 builder = builder.add_root_certificate_pem(Path(settings.ca).read_bytes())
@@ -156,9 +150,7 @@ async def opened(settings: Settings) -> AsyncIterator[Ours]:
     """Open the client as a service does, once for the process."""
     trusted = ssl.create_default_context(cafile=settings.ca) if settings.ca else None
     key = await asyncio.to_thread(Path(settings.key).read_text, "ascii")
-    credentials = Credentials(
-        settings.login, key, merchant_control=settings.merchant_control
-    )
+    credentials = Credentials(settings.login, key, merchant_control=settings.merchant_control)
     transport = _poll_transport(settings, trusted)
     if transport is not None and settings.tells_due:
         transport = DueTransport(transport)

@@ -1,0 +1,55 @@
+"""What everything was measured on."""
+
+import os
+import platform
+import sqlite3
+import ssl
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+__all__ = ["describe_machine"]
+
+_LIBRARIES: Final = (
+    "billblend-async",
+    "httpx",
+    "cryptography",
+    "tenacity",
+    "attrs",
+    "aiohttp",
+    "httpx-aiohttp",
+    "pyreqwest",
+    "uvloop",
+    "requests",
+    "requests-oauthlib",
+)
+
+
+def describe_machine() -> dict[str, str]:
+    """Name the machine, its system, Python, and the libraries with their versions."""
+    return {
+        "CPU": f"{_cpu()}, {os.cpu_count()} cores",
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "SQLite": sqlite3.sqlite_version,
+        "TLS": ssl.OPENSSL_VERSION,
+        "libraries": ", ".join(
+            f"{name} {version}" for name in _LIBRARIES if (version := _version(name))
+        ),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or "unknown")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
