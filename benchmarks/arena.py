@@ -22,7 +22,6 @@ from billblend_async.keys import RsaSigner, make_private_key
 from .book import Figures, Terms
 from .process import cores
 from .settings import Sample, Score, Settings
-from .spread import Spread
 
 __all__ = ["Arena", "DidNotFinish", "Gateway", "Performance", "Result"]
 
@@ -121,10 +120,9 @@ class Gateway:
 
     def figures(self) -> Figures:
         """Tell what it has seen since it was reset."""
-        told = self._command("figures")
-        return Figures(**{**told, "lateness": Spread(**told["lateness"])})
+        return Figures.from_json(self._command("figures"))
 
-    def _command(self, name: str, told: object = None) -> dict[str, dict[str, float]]:
+    def _command(self, name: str, told: object = None) -> bytes:
         where = urlsplit(self.base_url)
         host, port = where.hostname or "", where.port
         connection = (
@@ -136,10 +134,9 @@ class Gateway:
         )
         try:
             connection.request("POST", f"/control/{name}", json.dumps(told))
-            answer: dict[str, dict[str, float]] = json.loads(connection.getresponse().read())
+            return connection.getresponse().read()
         finally:
             connection.close()
-        return answer
 
 
 class Performance:

@@ -3,10 +3,11 @@
 So every contestant sends exactly the same requests, however fast or slow it is.
 """
 
+import json
 import time
 from array import array
 from collections import Counter
-from typing import Final
+from typing import Final, Self
 
 import attrs
 
@@ -65,6 +66,12 @@ class Figures:
     most_connections: int
     lateness: Spread
     cpu: float
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read it."""
+        told = json.loads(text)
+        return cls(**{**told, "lateness": Spread(**told["lateness"])})
 
 
 @attrs.define(eq=False)

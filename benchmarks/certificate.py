@@ -1,4 +1,4 @@
-"""A certificate authority and a server's certificate for this machine, made when they are needed."""
+"""A certificate authority and a server's certificate for this machine, made at each start."""
 
 import datetime as dt
 import ipaddress

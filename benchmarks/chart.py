@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from .row import Row, number
+from .row import Row
 
 __all__ = ["draw_chart"]
 
@@ -15,6 +15,10 @@ _LEFT: Final = 250
 _RIGHT: Final = 110
 _LINE: Final = 30
 _BAR: Final = 16
+_OPENING: Final = (
+    '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="what"'
+    ' viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+)
 _STYLE: Final = """\
   svg { color-scheme: light dark; font: 13px system-ui, sans-serif; }
   .ground { fill: #ffffff; } text { fill: #1f2328; } .quiet { fill: #59636e; }
@@ -76,9 +80,8 @@ def draw_chart(rows: Sequence[Row]) -> str:
         top += _height(goals)
     return "\n".join(
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}"'
-            f' width="{_WIDTH}" height="{top}" role="img"'
-            ' aria-label="CPU time of a payout, and each figure as a share of its goal">',
+            _OPENING.format(width=_WIDTH, height=top),
+            '<title id="what">CPU time of a payout, and each figure as a share of its goal</title>',
             f"<style>\n{_STYLE}</style>",
             f'<rect class="ground" width="{_WIDTH}" height="{top}" rx="8"/>',
             *lines,
@@ -108,10 +111,10 @@ def _panel(top: int, title: str, bars: Iterable[_Bar], longest: float) -> list[s
         length = min(bar.value / longest, 1.0) * (_WIDTH - _LEFT - _RIGHT)
         middle = y + _BAR - 3
         lines += (
-            f'<text class="quiet" x="{_LEFT - 10}" y="{middle}" text-anchor="end">'
+            f'<text class="quiet" x="{_LEFT - 10}" y="{middle}" text-anchor="end">',
             f"{escape(bar.name)}</text>",
-            f'<rect class="{bar.kind}" x="{_LEFT}" y="{y}" width="{max(length, 1):.1f}"'
-            f' height="{_BAR}" rx="3"><title>{escape(bar.name)}: {number(bar.value)}</title></rect>',
+            f'<rect class="{bar.kind}" x="{_LEFT}" y="{y}" rx="3"',
+            f' width="{max(length, 1):.1f}" height="{_BAR}"/>',
             f'<text x="{_LEFT + length + 8:.1f}" y="{middle}">{escape(bar.text)}</text>',
         )
     return lines

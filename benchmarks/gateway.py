@@ -115,10 +115,10 @@ class _Connection(asyncio.Protocol):
 
     def _reply(self, asked: _Asked) -> bytes | None:
         """Answer as the gateway does; None for a path that it does not have."""
-        fields = dict(
-            (name, value)
+        fields = {
+            name: value
             for name, _, value in (pair.partition(b"=") for pair in asked.body.split(b"&"))
-        )
+        }
         book = self._desk.book
         if book.terms.public_key is not None and not self._is_genuine(asked, fields):
             book.forged += 1

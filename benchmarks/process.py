@@ -20,14 +20,14 @@ __all__ = [
 
 def cores() -> list[int]:
     """Number the cores that this process may use; a machine that does not say has core 0."""
-    if sys.platform == "linux":
+    if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return [0]
 
 
 def pin_to(core: int) -> None:
     """Keep this process, and every thread that it starts, on one core, where that can be had."""
-    if sys.platform == "linux":
+    if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
 
 

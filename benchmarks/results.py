@@ -22,6 +22,10 @@ time of the whole process with all of its threads, from after its start and one 
 
 ![What a payout costs, and how near each figure is to its goal](RESULTS.svg)
 """
+_WORK: Final = """\
+Each payout is one check, three status questions, one pay and four status questions, whoever runs
+it, unless a figure says otherwise; the gateway counts them, and that each payout is paid once.
+"""
 
 
 def write_results(rows: Sequence[Row], *, command: str, folder: Path = HERE) -> None:
@@ -60,9 +64,7 @@ def write_results(rows: Sequence[Row], *, command: str, folder: Path = HERE) -> 
         "## Who takes part\n",
         *(f"- **{entrant.name}**: {entrant.about}." for entrant in ENTRANTS),
         "",
-        "Each payout is one check, three status questions, one pay and four status questions,"
-        " whoever runs it,\nunless a figure says otherwise; the gateway counts them, and that each"
-        " payout is paid once.\n",
+        _WORK,
         "## Machine\n",
         *(f"- {name}: {text}" for name, text in describe_machine().items()),
     )

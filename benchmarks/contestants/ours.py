@@ -46,7 +46,7 @@ _due: ContextVar[_Due] = ContextVar("_due")
 class DueObserver(Observer):
     """Makes room in each payout's own task; the tasks that send for it see the same place."""
 
-    def joined(self, payout: Payout) -> None:
+    def joined(self, payout: Payout) -> None:  # noqa: ARG002 - whose it is the task knows
         """Begin with a payout."""
         _due.set(_Due())
 

@@ -112,7 +112,7 @@ async def _perform(opening: Opening, settings: Settings, meter: Meter) -> None:
         async for _ in contestant.run([WARM_UP], WARM_UP_GAP):
             pass
         contestant.errors.clear()
-        lags: "array[float]" = array("d")
+        lags: array[float] = array("d")
         watch = asyncio.create_task(_watch(lags)) if settings.measures_lag else None
         meter.start()
         with suppress(TimeoutError):

@@ -44,7 +44,7 @@ def journal(stand: Stand) -> Iterator[Row]:
 
 def _accept(folder: Path, mode: str, waiting: int, total: int) -> float:
     """Count the durable records a second of our journal, with so many tasks waiting at once."""
-    with mock.patch.object(database, "journal_mode", lambda _: mode):
+    with mock.patch.object(database, "journal_mode", return_value=mode):
         return asyncio.run(_accept_all(folder / f"ours-{time.monotonic_ns()}.db", waiting, total))
 
 

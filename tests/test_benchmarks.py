@@ -1,0 +1,127 @@
+"""The benchmark's contestants do the same work, and none of them pays twice."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.arena import Arena, Result
+from benchmarks.book import Terms
+from benchmarks.entrants import ENTRANTS, PLAIN, Entrant
+from benchmarks.results import write_results
+from benchmarks.row import Row
+
+PAYOUTS = 3
+POLLS = 2 + 2
+TERMS = Terms(validating=1, processing=1)
+ASYNCHRONOUS = [entrant for entrant in ENTRANTS if entrant.program != "threads_requests"]
+
+
+@pytest.fixture(scope="module")
+def arena() -> Iterator[Arena]:
+    """One gateway for all; nobody keeps to a core, since other tests run beside these."""
+    with Arena.opened(pinned=False) as opened:
+        yield opened
+
+
+def run(arena: Arena, entrant: Entrant, *, bits: int = 2048, **changes: Any) -> Result:
+    """Run three payouts; the gateway verifies every signature and every control."""
+    for module in entrant.needs:
+        pytest.importorskip(module)
+    settings = attrs.evolve(
+        entrant.prepared(arena.settings(bits=bits)),
+        payouts=PAYOUTS,
+        shortest=0.02,
+        longest=0.04,
+        **changes,
+    )
+    terms = attrs.evolve(
+        TERMS, public_key=arena.public_key(), merchant_control=settings.merchant_control
+    )
+    return arena.run(entrant.program, settings, terms)
+
+
+def check(result: Result) -> None:
+    """Check that all payouts were paid once, by exactly the requests that it takes."""
+    requests = {kind: count for kind, count in result.seen.requests.items() if kind != "probe"}
+    assert {"check": PAYOUTS, "status": POLLS * PAYOUTS, "pay": PAYOUTS} == requests
+    assert (0, 1) == (result.seen.forged, result.seen.most_pays)
+    assert (PAYOUTS, {}) == (result.score.done, result.score.errors)
+
+
+@pytest.mark.parametrize("entrant", ENTRANTS, ids=lambda entrant: entrant.name)
+@pytest.mark.parametrize("status_version", [2, 4])
+def test_same_work(arena: Arena, entrant: Entrant, status_version: int) -> None:
+    """Every contestant pays each payout once, with the same requests as all others."""
+    check(run(arena, entrant, status_version=status_version))
+
+
+@pytest.mark.parametrize("entrant", ASYNCHRONOUS, ids=lambda entrant: entrant.name)
+def test_due(arena: Arena, entrant: Entrant) -> None:
+    """Every question tells when it was due, and the host's naps are watched, if that is wanted."""
+    result = run(arena, entrant, tells_due=True, measures_lag=True)
+
+    check(result)
+    assert result.seen.lateness.count >= POLLS * PAYOUTS
+    assert result.score.lag is not None
+    assert result.score.lag.count > 0
+
+
+def test_forged(arena: Arena) -> None:
+    """The gateway refuses what another key has signed, so no contestant skips the signing."""
+    result = run(arena, PLAIN, bits=4096)
+
+    assert 0 == result.score.done
+    assert result.seen.forged >= PAYOUTS
+    assert {} == result.seen.requests
+
+
+def test_held(arena: Arena) -> None:
+    """Payouts that are held stay open until the block ends, and tell how they stand meanwhile."""
+    settings = attrs.evolve(arena.settings(), payouts=PAYOUTS, shortest=0.02, longest=0.04)
+    with arena.holding("ours", settings) as performance:
+        performance.wait_until_open(60.0)
+        sample = performance.sample()
+        seen = arena.gateway.figures()
+
+    assert (PAYOUTS, PAYOUTS, 0) == (seen.orders, seen.most_unfinished, seen.most_pays)
+    assert sample.cpu > 0
+    assert sample.resident > 2**20
+
+
+def test_patience(arena: Arena) -> None:
+    """A contestant that does not come to its end in time tells how far it came."""
+    settings = attrs.evolve(arena.settings(), payouts=PAYOUTS, patience=0.5)
+    result = arena.run("ours", settings, Terms(is_held=True))
+
+    assert (PAYOUTS, 0) == (result.score.payouts, result.score.done)
+
+
+def test_results(tmp_path: Path) -> None:
+    """The page shows each figure with its goal, and its chart is well-formed."""
+    rows = [
+        Row(what="a cost", unit="ms", values=(2.0, 3.0, 5.0), contestant="ours & theirs"),
+        Row(key="P1", what="a ratio", unit="×", values=(0.05, 0.07), goal=0.1),
+        Row(key="P5", what="a number", unit="", values=(9000.0,), goal=10_000, is_floor=True),
+        Row(key="P6", what="a failure", unit="×", values=(), goal=1.25, note="too slow"),
+    ]
+    write_results(rows, command="--quick", folder=tmp_path)
+
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "| P1 | a ratio | ≤ 0.1 × | **0.06 ×** | 0.05 to 0.07 | met |  |" in page
+    assert "| P5 | a number | ≥ 10,000 | **9,000** |  | not met |  |" in page
+    assert "| P6 | a failure | ≤ 1.25 × | **none** |  | not met | too slow |" in page
+    chart = ET.parse(tmp_path / "RESULTS.svg").getroot()
+    assert "ours & theirs" in "".join(chart.itertext())
+
+
+def test_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """A goal that nobody measures is refused with those that there are."""
+    with pytest.raises(SystemExit):
+        main(["--only", "P99"])
+
+    assert "P9" in capsys.readouterr().err
