@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Measure this library beside its peers."
     )
-    parser.add_argument("--quick", action="store_true", help="small numbers, under three minutes")
+    parser.add_argument("--quick", action="store_true", help="small numbers")
     parser.add_argument("--only", default="", help=f"some of {','.join(_KNOWN)}")
     parser.add_argument("--write", action="store_true", help="write the results of --quick too")
     parser.add_argument(
@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(_KNOWN)}")
     if not ours(options.fast).is_installed:
         parser.error(f"{options.fast} is missing; install billblend-async[bench]")
+    if options.quick:
+        print("Small numbers, to see that all works; the goals are about those of the full run.\n")
     rows: list[Row] = []
     began = time.monotonic()
     print(_line("", "figure", "goal", "measured", "range", ""))
@@ -66,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(f"   {'/'.join(sorted(keys))}: {late}", flush=True)
     print(f"\n{time.monotonic() - began:.0f} s")
     if options.write or not options.quick:
-        write_results(rows, command=" ".join(sys.argv[1:] if arguments is None else arguments))
+        command = " ".join(sys.argv[1:] if arguments is None else arguments)
+        write_results(rows, command=command, is_full=not options.quick)
 
 
 def _show(row: Row) -> None:

@@ -49,9 +49,19 @@ class Result:
     seen: Figures
 
     @property
+    def is_whole(self) -> bool:
+        """Whether every payout came to its end."""
+        return self.score.done == self.score.payouts
+
+    @property
     def cpu_each(self) -> float:
-        """CPU seconds for each payout that came to its end; of none, all that was spent."""
-        return self.score.cpu / max(1, self.score.done)
+        """CPU seconds for each payout that was begun.
+
+        Of a run that is not whole this is less than a payout costs, since more would have to be
+        spent to finish the rest. To divide by those that were done would say nothing where hardly
+        any was.
+        """
+        return self.score.cpu / self.score.payouts
 
 
 class Program:

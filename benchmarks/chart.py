@@ -62,7 +62,9 @@ def draw_chart(rows: Sequence[Row]) -> str:
         for row in rows
         if row.contestant and row.median is not None
     ]
-    goals = [bar for row in rows if (bar := _goal_bar(row)) is not None]
+    goals = [
+        bar for row in sorted(rows, key=lambda row: row.key) if (bar := _goal_bar(row)) is not None
+    ]
     lines: list[str] = []
     top = 0
     if costs:
@@ -71,7 +73,12 @@ def draw_chart(rows: Sequence[Row]) -> str:
         top += _height(costs)
     if goals:
         longest = max(1.2, *(min(bar.value, 2.0) for bar in goals))
-        lines += _panel(top, "Each figure as a share of its goal: 100 % meets it", goals, longest)
+        lines += _panel(
+            top,
+            "What each goal allows, and how much of it is used: left of the line is met",
+            goals,
+            longest,
+        )
         at = _LEFT + (_WIDTH - _LEFT - _RIGHT) / longest
         bottom = top + _height(goals) - 12
         lines.append(

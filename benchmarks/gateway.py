@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import re
-import sys
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -199,7 +198,7 @@ def main() -> None:
     if options.core is not None:
         pin_to(options.core)
     raise_file_limit()
-    obey(sys.stdin, lambda: None)
+    obey(lambda: None)
     serving = _serve(options.folder, plain=options.plain)
     if find_spec("uvloop") is not None:
         import uvloop  # noqa: PLC0415 - only where it is installed

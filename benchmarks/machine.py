@@ -4,6 +4,7 @@ import os
 import platform
 import sqlite3
 import ssl
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -31,7 +32,7 @@ def describe_machine() -> dict[str, str]:
         "CPU": f"{_cpu()}, {os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
-        "SQLite": sqlite3.sqlite_version,
+        "journal": f"SQLite {sqlite3.sqlite_version} on {_file_system()}",
         "TLS": ssl.OPENSSL_VERSION,
         "libraries": ", ".join(
             f"{name} {version}" for name in _LIBRARIES if (version := _version(name))
@@ -46,6 +47,17 @@ def _cpu() -> str:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor() or "unknown")
+
+
+def _file_system() -> str:
+    """Name the kind of the file system that the journals lie on: durable costs nothing on some."""
+    folder = Path(tempfile.gettempdir()).resolve()
+    try:
+        lines = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "an unknown file system"
+    mounts = {Path(where): kind for _, where, kind, *_ in map(str.split, lines)}
+    return next(mounts[path] for path in (folder, *folder.parents) if path in mounts)
 
 
 def _version(name: str) -> str | None:

@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
 
 __all__ = [
     "cores",
@@ -53,15 +52,17 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def obey(orders: TextIO, answer: Callable[[], None]) -> None:
+def obey(answer: Callable[[], None]) -> None:
     """Answer each line of the parent from a thread, and end with the parent.
 
-    Whoever started us holds the other end of the pipe: when it closes, nobody is left to tell.
+    Whoever started us holds the other end of standard input: when it closes, nobody is left to
+    tell. It is read below Python's own files, whose locks a thread must not hold at the end.
     """
 
     def listen() -> None:
-        for _ in orders:
-            answer()
+        while lines := os.read(0, 4096):
+            for _ in range(lines.count(b"\n")):
+                answer()
         os._exit(1)
 
     threading.Thread(target=listen, name="parent", daemon=True).start()

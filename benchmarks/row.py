@@ -77,7 +77,7 @@ def ratios(ours: Sequence[float], others: Sequence[float]) -> tuple[float, ...]:
 
 
 def number(value: float) -> str:
-    """Write a number with three digits that count, and large ones in full."""
+    """Write a number with four digits that count, and large ones in full."""
     if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
-    return f"{value:.3g}"
+    return f"{value:.4g}"

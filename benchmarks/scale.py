@@ -20,8 +20,10 @@ class Scale:
     Attributes:
         rounds: How often each comparison is repeated.
         slow_rounds: How often with those that take a minute.
+        everybody: Whether the crowd has also those that no goal needs.
         patience: Seconds that a crowd may take.
         crowd: Payouts that start at once.
+        crowd_threads: The same for the threads, whose cost does not depend on how many there are.
         crowd_gap: Their gaps: 4 s, scaled to 1 s.
         gap: The gaps of everything that is measured at the real pace.
         held: Our payouts held open, more and more while lateness allows it.
@@ -40,8 +42,10 @@ class Scale:
 
     rounds: int
     slow_rounds: int
+    everybody: bool
     patience: float
     crowd: int
+    crowd_threads: int
     crowd_gap: Gap
     gap: Gap
     held: tuple[int, ...]
@@ -60,9 +64,11 @@ class Scale:
 
 FULL: Final = Scale(
     rounds=5,
-    slow_rounds=2,
+    slow_rounds=3,
+    everybody=True,
     patience=120.0,
     crowd=400,
+    crowd_threads=400,
     crowd_gap=Gap(0.8, 1.2),
     gap=REAL,
     held=(10_000, 15_000, 20_000),
@@ -81,10 +87,12 @@ FULL: Final = Scale(
 QUICK: Final = Scale(
     rounds=2,
     slow_rounds=1,
-    patience=25.0,
-    crowd=200,
-    crowd_gap=Gap(0.3, 0.5),
-    gap=Gap(0.8, 1.2),
+    everybody=False,
+    patience=35.0,
+    crowd=400,
+    crowd_threads=100,
+    crowd_gap=Gap(0.8, 1.2),
+    gap=Gap(0.4, 0.6),
     held=(400,),
     held_peer=(200,),
     held_few=100,

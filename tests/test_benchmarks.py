@@ -12,6 +12,7 @@ from benchmarks.__main__ import main
 from benchmarks.arena import Arena, Result
 from benchmarks.book import Terms
 from benchmarks.entrants import ENTRANTS, PLAIN, Entrant
+from benchmarks.figures.crowd import compare
 from benchmarks.results import write_results
 from benchmarks.row import Row
 
@@ -99,6 +100,19 @@ def test_patience(arena: Arena) -> None:
     result = arena.run("ours", settings, Terms(is_held=True))
 
     assert (PAYOUTS, 0) == (result.score.payouts, result.score.done)
+
+
+def test_unfinished(arena: Arena) -> None:
+    """A run that did not finish never flatters us: ours says nothing, theirs counts for less."""
+    settings = attrs.evolve(arena.settings(), payouts=PAYOUTS, shortest=0.02, longest=0.04)
+    whole = arena.run("ours", settings)
+    cut = attrs.evolve(whole, score=attrs.evolve(whole.score, done=0))
+
+    assert ((1.0,), "") == compare({0: whole}, {0: whole})
+    assert ((), "ours did not finish in 1 of 1 rounds") == compare({0: cut}, {0: whole})
+    values, note = compare({0: whole}, {0: cut})
+    assert (1.0,) == values
+    assert note.startswith("at most")
 
 
 def test_results(tmp_path: Path) -> None:

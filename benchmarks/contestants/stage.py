@@ -86,7 +86,7 @@ def take_settings() -> tuple[Settings, Meter]:
         pin_to(settings.core)
     raise_file_limit()
     meter = Meter()
-    obey(sys.stdin, meter.tell_sample)
+    obey(meter.tell_sample)
     return settings, meter
 
 

@@ -11,6 +11,7 @@ from .stand import Held, Stand
 __all__ = ["capacity"]
 
 _LATE: Final = 0.250
+_ARRIVED: Final = 0.9
 _GOAL: Final = 10_000
 
 
@@ -25,7 +26,7 @@ def capacity(stand: Stand) -> Iterator[Row]:
         " p99 lateness under 250 ms",
         unit="",
         values=(float(reached),),
-        goal=float(_GOAL),
+        goal=float(_GOAL) if stand.scale.held[-1] >= _GOAL else None,
         is_floor=True,
         note=f"{TEXTBOOK.name}: {theirs:,}; the search ends at {stand.scale.held[-1]:,}",
     )
@@ -42,7 +43,7 @@ def _search(stand: Stand, entrant: Entrant, steps: Sequence[int]) -> Generator[R
             yield Row(what=what, unit="ms", values=(), note=str(late))
             break
         yield Row(what=what, unit="ms", values=(held.lateness.p99 * 1e3,), note=_note(held))
-        if held.lateness.p99 >= _LATE:
+        if held.lateness.p99 >= _LATE or held.share < _ARRIVED:
             break
         reached = payouts
     return reached
@@ -52,5 +53,6 @@ def _note(held: Held) -> str:
     late = held.lateness
     return (
         f"median {late.median * 1e3:.1f} ms, longest {late.longest * 1e3:.0f} ms,"
-        f" {late.count:,} polls; the core {held.busy:.0%} busy; open after {held.opening:.0f} s"
+        f" {late.count:,} polls, {held.share:.0%} of those due; core {held.busy:.0%} busy,"
+        f" the gateway's {held.gateway_busy:.0%}; open after {held.opening:.0f} s"
     )

@@ -76,7 +76,7 @@ def opened(number: int) -> Opened:
     )
 
 
-def _commit_each(folder: Path, mode: str, total: int = 100) -> float:
+def _commit_each(folder: Path, mode: str, total: int = 300) -> float:
     """Count the durable records a second of a loop that commits each."""
     bare = sqlite3.connect(folder / f"bare-{time.monotonic_ns()}.db", isolation_level=None)
     bare.execute(f"PRAGMA journal_mode={mode}")

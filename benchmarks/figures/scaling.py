@@ -27,9 +27,12 @@ def scaling(stand: Stand) -> Iterator[Row]:
             values=(run.cpu_each * 1e3,),
             note=f"{run.score.done:,} done, {run.seen.most_unfinished:,} open at once",
         )
-    values = (
-        tuple(runs[1].cpu_each / other.cpu_each for other in runs[::2]) if len(runs) == 3 else ()
-    )
+    values: tuple[float, ...] = ()
+    if len(runs) == 3 and all(run.is_whole for run in runs):
+        values = tuple(runs[1].cpu_each / other.cpu_each for other in runs[::2])
+        note = f"{runs[1].seen.most_unfinished:,} and {runs[0].seen.most_unfinished:,} were open"
+    elif not note:
+        note = "not every payout came to its end"
     requests = 4 + stand.scale.long.validating + stand.scale.long.processing
     yield Row(
         key="P6",

@@ -20,16 +20,22 @@ class Held:
     Attributes:
         payouts: How many were open.
         lateness: Seconds from when a poll was due to its arrival.
+        share: Polls that arrived, as a share of those that would have come had none been late: what
+            is stuck somewhere has no lateness yet, and must not count as in time.
         busy: CPU seconds for each second that passed.
         resident: Bytes of memory that were resident.
         opening: Seconds until all were open.
+        gateway_busy: CPU seconds of the gateway for each second that passed: where it is not far
+            from 1, lateness is the gateway's.
     """
 
     payouts: int
     lateness: Spread
+    share: float
     busy: float
     resident: int
     opening: float
+    gateway_busy: float
 
 
 @attrs.define(eq=False)
@@ -82,17 +88,21 @@ class Stand:
         with self.arena.holding(entrant.program, settings) as performance:
             performance.wait_until_open(scale.opening)
             time.sleep(scale.gap.longest)  # what queued up while they came open is gone by then
-            before = performance.sample()
+            before, seen_before = performance.sample(), self.arena.gateway.figures()
             self.arena.gateway.mark()
             time.sleep(scale.window)
             after = performance.sample()
             seen = self.arena.gateway.figures()
         if not seen.lateness.count:
             raise DidNotFinish(f"no poll of {payouts} payouts arrived in {scale.window:g} s")
+        wall = after.wall - before.wall
+        due = payouts * wall / ((scale.gap.shortest + scale.gap.longest) / 2)
         return Held(
             payouts=payouts,
             lateness=seen.lateness,
-            busy=(after.cpu - before.cpu) / (after.wall - before.wall),
+            share=seen.lateness.count / due,
+            busy=(after.cpu - before.cpu) / wall,
             resident=after.resident,
             opening=before.wall,
+            gateway_busy=(seen.cpu - seen_before.cpu) / wall,
         )
