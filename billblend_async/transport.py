@@ -116,7 +116,6 @@ class Connections(httpx.AsyncBaseTransport):
             max_keepalive_connections=1 if keep_alive else 0,
             keepalive_expiry=KEEP_ALIVE,
         )
-        self._keep_alive = keep_alive
         self._is_open = True
         # The one that was used last is used next, so that the rest can grow old and be closed.
         self._idle: deque[tuple[httpx.AsyncHTTPTransport, float]] = deque()
@@ -136,7 +135,7 @@ class Connections(httpx.AsyncBaseTransport):
     async def give_back(self, connection: httpx.AsyncHTTPTransport, *, is_well: bool) -> None:
         """Take a connection back after its exchange, and close those that nobody needs."""
         now = asyncio.get_running_loop().time()
-        if is_well and self._keep_alive and self._is_open:
+        if is_well and self._is_open:  # without its connection, unless those are kept
             self._idle.append((connection, now))
         else:
             await connection.aclose()
@@ -226,7 +225,8 @@ class HttpxSender:
         self.connections = connections
         self.longest = timeouts.connect + timeouts.write + 2 * read
         self._transport = transport
-        self._headers = dict(headers)
+        self._headers = httpx.Headers(headers)
+        self._urls: dict[str, httpx.URL] = {}
         # Nobody ever waits inside the pool: there are no more permits than connections.
         self._timeout = {
             "connect": timeouts.connect,
@@ -249,8 +249,9 @@ class HttpxSender:
         extensions: dict[str, Any] = {"timeout": self._timeout}
         if departure is not None:
             extensions[Departure.EXTENSION] = departure
+        parsed = self._urls.get(url) or self._urls.setdefault(url, httpx.URL(url))
         request = httpx.Request(
-            "POST", url, headers=self._headers, content=body, extensions=extensions
+            "POST", parsed, headers=self._headers, content=body, extensions=extensions
         )
         try:
             response = await self._transport.handle_async_request(request)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -15,6 +16,9 @@ __all__ = ["GROUP", "Job", "Storage", "Writer"]
 
 GROUP: Final = 512
 """Most jobs that share one commit."""
+GATHER: Final = 0.005
+"""Seconds that a job which comes alone waits for others: a commit costs what ten jobs cost."""
+_LONGEST_BREAK: Final = 64
 
 S_contra = TypeVar("S_contra", contravariant=True)
 T = TypeVar("T")
@@ -60,6 +64,10 @@ class Writer:
     It takes what waits, up to a bound, into one transaction and tells nobody of success before the
     commit. The results of a group reach the event loop in one call. A waiter that was cancelled is
     passed over; what it wanted may have happened.
+
+    While jobs come close together, one that comes alone waits for others. Where nobody joined it,
+    the next ones do not wait, twice as many each time, so that whoever writes one after the other
+    is not held up.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -71,6 +79,8 @@ class Writer:
         # A daemon, so that a program which forgets to close can end; to the file that is a crash.
         self._thread = threading.Thread(target=self._run, name="billblend journal", daemon=True)
         self._stopping = False
+        self._rests = 0
+        self._break = 1
 
     async def open(self) -> None:
         """Start the thread and open the storage; when that fails or is cancelled, stop again."""
@@ -121,6 +131,8 @@ class Writer:
             self._storage.rest()
         group = []
         item = self._queue.get()
+        if item is not None and self._queue.empty():
+            self._gather()
         while item is not None:
             group.append(item)
             if len(group) == GROUP or self._queue.empty():
@@ -129,6 +141,15 @@ class Writer:
         if group:
             self._queue.put(None)  # the end was met: end after this group
         return group
+
+    def _gather(self) -> None:
+        """Wait for others, unless it was in vain lately."""
+        if self._rests:
+            self._rests -= 1
+            return
+        time.sleep(GATHER)
+        self._break = min(2 * self._break, _LONGEST_BREAK) if self._queue.empty() else 1
+        self._rests = self._break - 1
 
     def _deliver(self, results: list[tuple[asyncio.Future[Any], object]]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is gone, and every waiter with it
