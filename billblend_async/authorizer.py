@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,13 +42,12 @@ class Authorizer:
         self._nonce = nonce
         self._wall_clock = wall_clock
         signer = credentials.signer
+        self._turn = asyncio.Lock()
         inline = isinstance(signer, RsaSigner) and signer.key_size <= _INLINE_KEY_SIZE
         self._threads = (
             None
             if inline
-            else ThreadPoolExecutor(
-                max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="billblend-sign"
-            )
+            else ThreadPoolExecutor(max_workers=_threads(), thread_name_prefix="billblend-sign")
         )
 
     async def authorize(self, method: str, url: str, body: bytes) -> str:
@@ -74,9 +74,12 @@ class Authorizer:
             )
 
         try:
-            fresh = self._nonce(), int(self._wall_clock())
             if self._threads is None:
-                return sign(*fresh)
+                async with self._turn:
+                    header = sign(self._nonce(), int(self._wall_clock()))
+                    await asyncio.sleep(0)  # between two signatures the host has its turn
+                return header
+            fresh = self._nonce(), int(self._wall_clock())
             return await asyncio.get_running_loop().run_in_executor(self._threads, sign, *fresh)
         except BillblendError:
             raise
@@ -88,3 +91,9 @@ class Authorizer:
         """Stop the threads."""
         if self._threads is not None:
             self._threads.shutdown(wait=False)
+
+
+def _threads() -> int:
+    """Say how many threads may sign at once: a few, and one core stays the event loop's."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return max(1, min(4, cores - 1))

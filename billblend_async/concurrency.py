@@ -61,6 +61,7 @@ async def side_by_side(
                 task = asyncio.create_task(one(item))
                 running.add(task)
                 task.add_done_callback(running.discard)
+                await asyncio.sleep(0)  # a thousand that begin at once would hold up the host
             while running:
                 await asyncio.wait(running)
             ends.put_nowait(None)
