@@ -117,16 +117,18 @@ class Connections(httpx.AsyncBaseTransport):
             keepalive_expiry=KEEP_ALIVE,
         )
         self._is_open = True
+        self._busy: dict[httpx.AsyncHTTPTransport, None] = {}  # in the order of their beginning
         # The one that was used last is used next, so that the rest can grow old and be closed.
         self._idle: deque[tuple[httpx.AsyncHTTPTransport, float]] = deque()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request over a connection that nobody else uses meanwhile."""
         connection = self._idle.pop()[0] if self._idle else self._connect()
+        self._busy[connection] = None
         try:
             response = await connection.handle_async_request(request)
         except BaseException:
-            await connection.aclose()
+            await self.give_back(connection, is_well=False)
             raise
         if isinstance(response.stream, httpx.AsyncByteStream):
             response.stream = _Answer(response.stream, self, connection)
@@ -134,6 +136,9 @@ class Connections(httpx.AsyncBaseTransport):
 
     async def give_back(self, connection: httpx.AsyncHTTPTransport, *, is_well: bool) -> None:
         """Take a connection back after its exchange, and close those that nobody needs."""
+        if connection not in self._busy:
+            return  # an answer that is closed twice has one connection
+        del self._busy[connection]
         now = asyncio.get_running_loop().time()
         if is_well and self._is_open:  # without its connection, unless those are kept
             self._idle.append((connection, now))
@@ -143,10 +148,12 @@ class Connections(httpx.AsyncBaseTransport):
             await self._idle.popleft()[0].aclose()
 
     async def aclose(self) -> None:
-        """Close every connection that is not in use; the others close after their exchange."""
+        """Close every connection; what is still under way had all of its time, and fails."""
         self._is_open = False
         while self._idle:
             await self._idle.pop()[0].aclose()
+        for connection in list(self._busy):
+            await connection.aclose()
 
     def _connect(self) -> httpx.AsyncHTTPTransport:
         return httpx.AsyncHTTPTransport(
