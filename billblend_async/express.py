@@ -4,11 +4,14 @@ Only questions travel here. What may move money always goes over httpx's own tra
 tells whether a first byte has left.
 """
 
+import asyncio
 import ssl
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
+from aiohttp.tracing import Trace
+from yarl import URL
 
 from .authorizer import Authorizer
 from .departure import Departure
@@ -52,6 +55,7 @@ class ExpressSender:
         )
         self._authorizer = authorizer
         self._session: aiohttp.ClientSession | None = None
+        self._under_way: dict[asyncio.Task[Any], None] = {}
 
     async def post(
         self, url: str, body: bytes, departure: Departure | None = None
@@ -65,29 +69,43 @@ class ExpressSender:
         """
         if departure is not None:
             raise RuntimeError("only questions travel over aiohttp")
+        if (task := asyncio.current_task()) is not None:
+            self._under_way[task] = None
         try:
-            headers = None
+            target, headers = URL(url), None  # aiohttp writes some URLs anew: sign what is sent
             if self._authorizer is not None:
-                header = await self._authorizer.authorize("POST", url, body)
+                header = await self._authorizer.authorize("POST", str(target), body)
                 headers = {"Authorization": header}
             async with self._open().post(
-                url, data=body, headers=headers, allow_redirects=False
+                target, data=body, headers=headers, allow_redirects=False
             ) as response:
                 return await _read(response)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer
             # Its class alone: its text may hold addresses or worse.
             return Failure(type(error).__name__, may_have_left=True)
+        finally:
+            if task is not None:
+                self._under_way.pop(task, None)
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection; what is still under way had all of its time, and is cancelled.
+
+        aiohttp does not tell whoever reads an answer that its session was closed.
+        """
+        if late := list(self._under_way):
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late)
         if self._session is not None:
             await self._session.close()
+        if self._authorizer is not None:
+            self._authorizer.close()
 
     def _open(self) -> aiohttp.ClientSession:
         """Open the session when it is first needed, since that needs a running event loop."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
+                connector=_Connector(
                     limit=0,  # there are no more permits than connections
                     ssl=self._ssl_context,
                     keepalive_timeout=KEEP_ALIVE,
@@ -100,9 +118,30 @@ class ExpressSender:
         return self._session
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Hands out no connection on which something came that nobody had asked for.
+
+    aiohttp would take it for the answer to the next question, and each answer from then on for that
+    to the question after.
+    """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
+    ) -> aiohttp.connector.Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+
+
 async def _read(response: aiohttp.ClientResponse) -> Reply | Failure:
     status, headers = response.status, response.headers
-    if headers.get("Content-Encoding", "identity").strip().casefold() not in _IDENTITY:
+    encodings = ", ".join(headers.getall("Content-Encoding", ()))
+    if encodings.strip().casefold() not in _IDENTITY:
         return Failure(
             "compressed, which was not asked for", may_have_left=True, http_status=status
         )

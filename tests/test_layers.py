@@ -110,6 +110,7 @@ IMPURE = {"time", "random", "secrets", "uuid", "asyncio", "logging", "threading"
 HOMES = {
     "httpx": {"transport", "sandbox.postman"},  # the postman plays the gateway's own sending side
     "aiohttp": {"express"},
+    "yarl": {"express"},  # aiohttp's URLs
     "cryptography": {"keys"},
     "tenacity": {"orchestrator", "repeating"},
     "opentelemetry": {"otel"},
