@@ -399,8 +399,27 @@ class TestMetrics:
         } == figures["billblend.send.duration"]
         asked = sum(len(times) for times in client.asked.values())
         assert {("report",): asked} == figures["billblend.status.duration"]
+        assert {(): asked} == figures["billblend.status.lateness"]
         words = {word for points in figures.values() for key in points for word in key}
         assert not words & orders
+
+    @virtually
+    async def test_lateness(self) -> None:
+        """How late each status request left is measured."""
+        screen = Screen()
+        for late in (0.0, 0.25, 1.5):
+            screen.observer.asked(payout_in(State.VALIDATING), "report", 2.0, late)
+        data = screen.reader.get_metrics_data()
+        assert data is not None
+        [point] = [
+            point
+            for metric in data.resource_metrics[0].scope_metrics[0].metrics
+            if metric.name == "billblend.status.lateness"
+            for point in metric.data.data_points
+        ]
+        figure: Any = point
+
+        assert (3, 1.75, 1.5, {}) == (figure.count, figure.sum, figure.max, figure.attributes)
 
     @virtually
     async def test_late_end(self) -> None:
