@@ -152,7 +152,12 @@ def cuts_exchanges_off(garden: Garden) -> None:
     async def run(self: Any, exchange: Any) -> Any:
         return await exchange()
 
+    async def ask(self: Any, url: Any, body: Any, may_begin: Any) -> Any:
+        may_begin()
+        return await self._sender.post(url, body)
+
     garden.replace(lane.Lane, "run", run)
+    garden.replace(lane.Lane, "ask", ask)
 
 
 @bug
