@@ -240,6 +240,24 @@ class TestAnswers:
         assert express.reason.isidentifier()
         assert 1 == connections
 
+    @pytest.mark.parametrize("secured", [False, True])
+    @pytest.mark.parametrize("octets", [FORM, FORM + b"\n", FORM[:HALF], b"type=", JSON])
+    async def test_reset_without_an_end(
+        self,
+        octets: bytes,
+        secured: bool,  # noqa: FBT001
+        tls: Tls,
+    ) -> None:
+        """An answer that is reset where its end cannot be seen is worth no more than a cut one."""
+        answer = with_head("Connection: close", body=octets)
+        over = tls if secured else None
+
+        cut, _ = await told_by(says(answer), "aiohttp", over)
+        reset, connections = await told_by(says(answer, resets=True), "aiohttp", over)
+
+        assert reset == cut or isinstance(reset, NoAnswer)
+        assert 1 == connections
+
     @pytest.mark.parametrize("way", WAYS)
     async def test_refused(self, way: Way) -> None:
         """Where nobody listens there is no answer."""
