@@ -3,8 +3,10 @@
 ``python -m simulation --profile wire`` in this directory replays a seed and soaks.
 """
 
+import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,18 @@ from simulation.world import run_seed
 SEEDS = range(2_000)
 """55 s on two cores of a small machine."""
 KILLERS = read_killers("wire")
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [
+    pytest.mark.timeout(600),
+    # Programs that are killed leave coroutines behind, and anyio's scopes cannot end in no loop.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def collect_garbage() -> Iterator[None]:
+    """Let what is left of the dead be collected here, and not in another test."""
+    yield
+    gc.collect()
 
 
 def test_wire() -> None:
