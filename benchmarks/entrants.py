@@ -45,7 +45,7 @@ class Entrant:
 
 def ours(transport: Transport, loop: Loop = "asyncio") -> Entrant:
     """Enter this library with one transport for its status questions."""
-    needs = {"httpx": (), "aiohttp": ("httpx_aiohttp",), "pyreqwest": ("pyreqwest",)}[transport]
+    needs = {"httpx": (), "aiohttp": ("aiohttp",), "pyreqwest": ("pyreqwest",)}[transport]
     return Entrant(
         name=f"ours, {transport}" + (", uvloop" if loop == "uvloop" else ""),
         program="ours",

@@ -18,7 +18,6 @@ _LIBRARIES: Final = (
     "tenacity",
     "attrs",
     "aiohttp",
-    "httpx-aiohttp",
     "pyreqwest",
     "uvloop",
     "requests",

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 import httpx
@@ -80,6 +80,21 @@ class DueTransport(httpx.AsyncBaseTransport):
         await self.inner.aclose()
 
 
+def _tell_due_over_aiohttp() -> None:
+    """Let every question of this process that travels over aiohttp tell when it was due."""
+    import aiohttp  # noqa: PLC0415 - only where it is wanted
+
+    post = aiohttp.ClientSession.post
+
+    def post_with_due(self: aiohttp.ClientSession, *target: Any, **options: Any) -> Any:  # noqa: ANN401 - handed on
+        due = _due.get(None)
+        if due is not None and due.at is not None:
+            options["headers"] = {**(options.get("headers") or {}), DUE: str(due.at)}
+        return post(self, *target, **options)
+
+    aiohttp.ClientSession.post = post_with_due  # type: ignore[method-assign]  # on purpose
+
+
 class Ours:
     """Payouts by ``Orchestrator.run_many``, all of them open at once."""
 
@@ -114,16 +129,13 @@ class Ours:
 
 def _poll_transport(
     settings: Settings, trusted: ssl.SSLContext | None
-) -> httpx.AsyncBaseTransport | None:
-    """Make what sends status questions; None for the library's own."""
+) -> httpx.AsyncBaseTransport | Literal["aiohttp"] | None:
+    """Make what sends status questions, or name it; None for the library's own."""
     match settings.transport:
         case "aiohttp":
-            from httpx_aiohttp import AiohttpTransport  # noqa: PLC0415 - only where it is wanted
-
-            return AiohttpTransport(
-                verify=trusted or True,
-                limits=httpx.Limits(max_connections=_POLLS, keepalive_expiry=_KEEP_ALIVE),
-            )
+            if settings.tells_due:
+                _tell_due_over_aiohttp()
+            return "aiohttp"
         case "pyreqwest":
             from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - likewise
             from pyreqwest.compatibility.httpx import HttpxTransport  # noqa: PLC0415 - likewise
@@ -152,8 +164,9 @@ async def opened(settings: Settings) -> AsyncIterator[Ours]:
     key = await asyncio.to_thread(Path(settings.key).read_text, "ascii")
     credentials = Credentials(settings.login, key, merchant_control=settings.merchant_control)
     transport = _poll_transport(settings, trusted)
-    if transport is not None and settings.tells_due:
-        transport = DueTransport(transport)
+    made = transport if isinstance(transport, httpx.AsyncBaseTransport) else None
+    if made is not None and settings.tells_due:
+        transport = made = DueTransport(made)
     try:
         async with Client(
             credentials,
@@ -166,8 +179,8 @@ async def opened(settings: Settings) -> AsyncIterator[Ours]:
         ) as client:
             yield Ours(settings, client)
     finally:
-        if transport is not None:
-            await transport.aclose()
+        if made is not None:
+            await made.aclose()
 
 
 if __name__ == "__main__":
