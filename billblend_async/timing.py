@@ -30,6 +30,7 @@ class Timing:
         "_chance",
         "_is_hinted",
         "_naps",
+        "_now",
         "_polling",
         "_waited_in",
         "_waited_since",
@@ -43,6 +44,7 @@ class Timing:
     ) -> None:
         self.due = 0.0
         self.was_hinted = False
+        self._now = asyncio.get_running_loop().time
         self._polling = polling
         self._wall_clock = wall_clock
         self._chance = chance
@@ -55,17 +57,17 @@ class Timing:
     @property
     def is_due(self) -> bool:
         """Whether the next command is due now."""
-        return clock() >= self.due
+        return self._now() >= self.due
 
     @property
     def seconds(self) -> float:
         """Seconds until the next command is due."""
-        return max(0.0, self.due - clock())
+        return max(0.0, self.due - self._now())
 
     def ask(self) -> None:
         """Take note that a question leaves; it is not asked again at once if its caller leaves."""
         self._is_hinted = False
-        self.due = clock() + self._polling.shortest
+        self.due = self._now() + self._polling.shortest
 
     def asked(self) -> None:
         """Take note that a question has come to its end.
@@ -73,7 +75,7 @@ class Timing:
         Until ``schedule`` chooses, which an answer that cannot be journaled never comes to, the
         next one waits for the shortest gap.
         """
-        self._asked_at = clock()
+        self._asked_at = self._now()
         self.due = self._asked_at + self._polling.shortest
 
     def rest(self, payout: Payout) -> float:
@@ -94,7 +96,7 @@ class Timing:
 
     def pause(self, payout: Payout) -> float:
         """Seconds until the next command is due, or until the deadline if that is sooner."""
-        return max(0.0, min(self.due - clock(), self.rest(payout)))
+        return max(0.0, min(self.due - self._now(), self.rest(payout)))
 
     def schedule(self, payout: Payout, *, is_urgent: bool, is_announced: bool) -> None:
         """Choose when the next command is due: a send right after news, a question after a gap.
@@ -104,7 +106,7 @@ class Timing:
             is_urgent: Whether there was news.
             is_announced: Whether callbacks come in, so that one is likely to tell its end first.
         """
-        now, at = clock(), self._wall_clock()
+        now, at = self._now(), self._wall_clock()
         command = next_command(payout, at)
         waited = max(0.0, at - payout.since)
         if payout.state is State.CHECKING:
@@ -150,15 +152,15 @@ class Timing:
     def _hasten(self, payout: Payout) -> None:
         """Bring a question forward; what is sent is not hastened."""
         if isinstance(next_command(payout, self._wall_clock()), Ask):
-            now = clock()
+            now = self._now()
             soonest = now if self._asked_at is None else max(now, self._asked_at + BETWEEN)
             self.due = min(self.due, soonest)
 
     def _waited(self, payout: Payout) -> float:
         """Seconds that this process has seen the payout in its present state."""
         if self._waited_in is not payout.state:
-            self._waited_in, self._waited_since = payout.state, clock()
-        return clock() - self._waited_since
+            self._waited_in, self._waited_since = payout.state, self._now()
+        return self._now() - self._waited_since
 
 
 def clock() -> float:

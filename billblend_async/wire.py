@@ -9,7 +9,7 @@ import contextlib
 import enum
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
@@ -199,29 +199,37 @@ def read_query(query: bytes) -> dict[str, str]:
     Raises:
         UnreadableAnswer: It is empty, cut, badly encoded, or says a key twice.
     """
+    read: Callable[[str], str] = str
+    if b"%" not in query:  # most answers: nothing to undo, so all of it is decoded at once
+        query = query.replace(b"+", b" ")
+        pairs = _decode(query).split("&")
+    else:
+        read, pairs = _unquote, query.decode("latin-1").split("&")
     fields: dict[str, str] = {}
-    for pair in query.split(b"&"):
-        name, equals, value = pair.partition(b"=")
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
         if not equals:
             raise UnreadableAnswer("cut, or no form data")
-        key = _unquote(name)
+        key = read(name)
         if key in fields:
             raise UnreadableAnswer("a key that is there twice")
-        fields[key] = _unquote(value)
+        fields[key] = read(value)
     return fields
 
 
-_BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
-def _unquote(text: bytes) -> str:
-    plain = text.replace(b"+", b" ")
-    if b"%" in plain:  # seldom, and the rest costs five times as much
-        if _BAD_ESCAPE.search(plain):
-            raise UnreadableAnswer("badly encoded")
-        plain = unquote_to_bytes(plain)
+def _unquote(text: str) -> str:
+    """Undo the escapes of one name or value, whose bytes stand here as Latin-1."""
+    if _BAD_ESCAPE.search(text):
+        raise UnreadableAnswer("badly encoded")
+    return _decode(unquote_to_bytes(text.replace("+", " ").encode("latin-1")))
+
+
+def _decode(octets: bytes) -> str:
     try:
-        return plain.decode()
+        return octets.decode()
     except UnicodeDecodeError:
         pass  # raised below, so that the bytes do not travel along as __context__
     raise UnreadableAnswer("badly encoded")
