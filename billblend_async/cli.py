@@ -45,6 +45,7 @@ settings, from the environment:
   BILLBLEND_MERCHANT_CONTROL      the control secret, for status v2 and callbacks
   BILLBLEND_FORMER_MERCHANT_CONTROL  the one that it replaces, while both are live (callbacks)
   BILLBLEND_STATUS_VERSION        2 or 4 (default 2, and 4 without a merchant control)
+  BILLBLEND_POLL_TRANSPORT        httpx (default) or aiohttp, for status requests
   BILLBLEND_SERVER_CALLBACK_URL   where the gateway sends its callbacks (billblend listen)
   BILLBLEND_ENDPOINT_ID           the endpoint's number, or
   BILLBLEND_ENDPOINT_GROUP_ID     the endpoint group's number

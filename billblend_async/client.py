@@ -58,7 +58,7 @@ class Client:
             ``httpx.AsyncHTTPTransport`` (and no subclass), no failure of it proves that nothing
             was sent.
         poll_transport: Sends status requests; by default ``transport``, if that is given.
-            ``"aiohttp"`` takes a fifth of the CPU time of httpx and is an extra:
+            ``"aiohttp"`` takes a third of the CPU time of httpx and is an extra:
             ``pip install 'billblend-async[aiohttp]'``.
         ssl_context: For TLS, instead of httpx's default.
         timeouts: How long each part of an exchange may take.

@@ -28,6 +28,7 @@ def make_client(settings: Settings) -> "Client":
         endpoint_group_id=endpoint.endpoint_group_id,
         base_url=endpoint.base_url,
         status_version=settings.status_version,
+        poll_transport=settings.poll_transport,
     )
 
 

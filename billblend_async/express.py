@@ -1,7 +1,8 @@
-"""A faster way for status requests: aiohttp instead of httpx, for a fifth of the CPU time.
+"""A faster way for status requests: aiohttp instead of httpx, for a third of the CPU time.
 
-Only questions travel here. What may move money always goes over httpx's own transport, whose trace
-tells whether a first byte has left.
+aiohttp runs on the host's own event loop and takes the host's own ``ssl.SSLContext``, which faster
+libraries with a runtime and a TLS of their own do not. Only questions travel here. What may move
+money always goes over httpx's own transport, whose trace tells whether a first byte has left.
 """
 
 import asyncio

@@ -23,6 +23,7 @@ _NAMES: Final = (
     "BILLBLEND_BASE_URL",
     "BILLBLEND_FORMER_MERCHANT_CONTROL",
     "BILLBLEND_STATUS_VERSION",
+    "BILLBLEND_POLL_TRANSPORT",
     "BILLBLEND_SERVER_CALLBACK_URL",
 )
 _VARIABLES: Final = {
@@ -45,12 +46,14 @@ class Settings:
         endpoint: The gateway's address and our endpoint.
         status_version: 2 or 4, or None for the client's own choice.
         server_callback_url: Where the gateway sends its callbacks, if it shall.
+        poll_transport: What status requests travel on, if not on httpx.
     """
 
     credentials: Credentials
     endpoint: Endpoint
     status_version: Literal[2, 4] | None = None
     server_callback_url: str | None = None
+    poll_transport: Literal["aiohttp"] | None = None
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -100,10 +103,17 @@ def _make_settings(given: Mapping[str, str]) -> Settings:
             "BILLBLEND_SERVER_CALLBACK_URL must be an http or https URL of at most 128 characters "
             "on port 80, 8080, 443 or 8443"
         )
-    return Settings(credentials, endpoint, version, address)
+    poll_transport = given.get("BILLBLEND_POLL_TRANSPORT", "httpx")
+    if poll_transport not in _POLL_TRANSPORTS:
+        raise ConfigurationError("BILLBLEND_POLL_TRANSPORT must be httpx or aiohttp")
+    return Settings(credentials, endpoint, version, address, _POLL_TRANSPORTS[poll_transport])
 
 
 _FORMER: Final = "BILLBLEND_FORMER_MERCHANT_CONTROL"
+_POLL_TRANSPORTS: Final[Mapping[str, Literal["aiohttp"] | None]] = {
+    "httpx": None,
+    "aiohttp": "aiohttp",
+}
 _VERSIONS: Final[Mapping[str, Literal[2, 4]]] = {"2": 2, "4": 4}
 
 

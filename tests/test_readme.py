@@ -17,7 +17,10 @@ from hosts import open_host
 
 from billblend_async.batch import read_batch
 from billblend_async.cli import _parser
+from billblend_async.client import Client
 from billblend_async.diagram import diagram
+from billblend_async.journal.sqlite import SqliteJournal
+from billblend_async.keys import Credentials
 from billblend_async.models import State
 from billblend_async.orchestrator import Orchestrator
 from billblend_async.polling import Polling
@@ -45,6 +48,36 @@ def example(name: str) -> dict[str, Any]:
 def test_diagram_is_current() -> None:
     """The README's diagram is the one that the machine draws."""
     assert diagram() + "\n" == block("diagram")
+
+
+async def test_fast() -> None:
+    """The faster way of the README pays a payout too."""
+    async with Sandbox(validation=0.05, processing=0.05) as sandbox:
+        credentials = Credentials(
+            sandbox.login, sandbox.private_key, merchant_control=sandbox.merchant_control
+        )
+        example("fast")["make_client"](credentials)  # as it stands there, for another endpoint
+        async with (
+            Client(
+                credentials,
+                endpoint_id=sandbox.endpoint_id,
+                base_url=sandbox.base_url,
+                poll_transport="aiohttp",
+            ) as client,
+            Orchestrator(
+                client, SqliteJournal(":memory:"), polling=Polling(shortest=0.05, longest=0.1)
+            ) as payouts,
+        ):
+            outcome = await payouts.run(
+                PayoutRequest(
+                    client_orderid="po-1",
+                    amount=Decimal(10),
+                    currency="USD",
+                    account_number="1234567890",
+                )
+            )
+
+    assert outcome.is_approved
 
 
 async def test_embedding(

@@ -89,6 +89,17 @@ class TestGood:
         assert Endpoint(base_url="production", endpoint_group_id=7) == settings.endpoint
         assert SECRET == settings.credentials.merchant_control
 
+    @pytest.mark.parametrize(
+        ("given", "expected"), [("aiohttp", "aiohttp"), ("httpx", None), ("", None)]
+    )
+    def test_poll_transport(
+        self, environ: dict[str, str], given: str, expected: str | None
+    ) -> None:
+        """Status requests travel on httpx, or on aiohttp if that is wanted."""
+        settings = read_settings(environ | {"BILLBLEND_POLL_TRANSPORT": given})
+
+        assert expected == settings.poll_transport
+
     def test_empty(self, environ: dict[str, str]) -> None:
         """An empty variable counts as not set, and foreign ones are not looked at."""
         environ |= {
@@ -135,6 +146,12 @@ class TestBad:
             environ[name] = value
 
         assert f"{name} is not set" == refusal(environ)
+
+    def test_poll_transport(self, environ: dict[str, str]) -> None:
+        """A way for status requests that nobody knows is refused by the name of its variable."""
+        expected = "BILLBLEND_POLL_TRANSPORT must be httpx or aiohttp"
+
+        assert expected == refusal(environ | {"BILLBLEND_POLL_TRANSPORT": "requests"})
 
     @pytest.mark.parametrize("group", ["7", None])
     def test_endpoint_or_group(self, environ: dict[str, str], group: str | None) -> None:
