@@ -41,6 +41,7 @@ class Repeating(BaseRetrying):
         state = RetryCallState(self, fn, args, kwargs)
         while True:
             do = self.iter(state)
+            self.iter_state.reset()  # or each payout that waits keeps a dozen functions alive
             if isinstance(do, DoAttempt):
                 try:
                     result = await fn(*args, **kwargs)
