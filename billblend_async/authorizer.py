@@ -7,18 +7,20 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from .errors import BillblendError, SigningFailed
-from .keys import Credentials, RsaSigner
+from .keys import Credentials, RsaSigner, Signer
 from .signing import authorization, body_parameters
 
 __all__ = ["Authorizer"]
 
 _INLINE_KEY_SIZE: Final = 3072
 """Bits up to which a signature (2.2 ms) costs the event loop less than a trip to a thread saves."""
+_MOST_WAITING: Final = 8
 _NICENESS: Final = 5
 """How far the signing threads step back: to a quarter of a core that the event loop keeps busy."""
 
@@ -46,15 +48,8 @@ class Authorizer:
         self._nonce = nonce
         self._wall_clock = wall_clock
         signer = credentials.signer
-        self._turn = asyncio.Lock()
-        inline = isinstance(signer, RsaSigner) and signer.key_size <= _INLINE_KEY_SIZE
-        self._threads = (
-            None
-            if inline
-            else ThreadPoolExecutor(
-                max_workers=_threads(), thread_name_prefix="billblend-sign", initializer=_step_back
-            )
-        )
+        self._turns = _Turns()
+        self._threads = _threads(signer)
 
     async def authorize(self, method: str, url: str, body: bytes) -> str:
         """Sign a request: give the value of its Authorization header.
@@ -81,10 +76,8 @@ class Authorizer:
 
         try:
             if self._threads is None:
-                async with self._turn:
-                    header = sign(self._nonce(), int(self._wall_clock()))
-                    await asyncio.sleep(0)  # between two signatures the host has its turn
-                return header
+                async with self._turns.one():
+                    return sign(self._nonce(), int(self._wall_clock()))
             fresh = self._nonce(), int(self._wall_clock())
             return await asyncio.get_running_loop().run_in_executor(self._threads, sign, *fresh)
         except BillblendError:
@@ -99,14 +92,66 @@ class Authorizer:
             self._threads.shutdown(wait=False)
 
 
+class _Turns:
+    """Lets one signature be made in each round of the event loop, first come, first served.
+
+    A whole row of them would hold up the host, which has its turn between two.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_taken = False
+
+    @contextlib.asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Wait for a turn."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # an earlier loop is over, and with it whoever waited in it
+            self._loop, self._waiting, self._is_taken = loop, deque(), False
+        if self._is_taken:
+            turn = loop.create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if not turn.cancelled():
+                    self._pass_on()
+                raise
+        self._is_taken = True
+        try:
+            yield
+        finally:
+            if self._waiting:
+                self._pass_on()  # who is woken goes on in the next round
+            else:
+                loop.call_soon(self._pass_on)
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._is_taken = False
+
+
+def _threads(signer: Signer) -> ThreadPoolExecutor | None:
+    """Make the threads that sign; none for a key that signs faster than a thread is reached."""
+    name = "billblend-sign"
+    if not isinstance(signer, RsaSigner):
+        # It may wait for a key service, and takes no core then.
+        return ThreadPoolExecutor(_MOST_WAITING, thread_name_prefix=name)
+    if signer.key_size <= _INLINE_KEY_SIZE:
+        return None
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    most = max(1, min(4, cores - 1))  # one core stays the event loop's
+    return ThreadPoolExecutor(most, thread_name_prefix=name, initializer=_step_back)
+
+
 def _step_back() -> None:
     """Let the event loop go first where both have one core; elsewhere it makes no difference."""
     if sys.platform == "linux":  # alone there a thread has a priority of its own
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-
-
-def _threads() -> int:
-    """Say how many threads may sign at once: a few, and one core stays the event loop's."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, min(4, cores - 1))
+            niceness = os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, niceness))

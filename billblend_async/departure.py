@@ -8,6 +8,8 @@ __all__ = ["BeforeSend", "Departure", "MayNotLeave"]
 BeforeSend = Callable[[], Awaitable[None]]
 """Awaited right before the first byte; if it raises, nothing is sent."""
 
+_NOBODY_WAITS: Final = "nobody waits for this request any more"
+
 
 class MayNotLeave(Exception):
     """Keeps a request from leaving a second time, or for nobody."""
@@ -42,6 +44,8 @@ class Departure:
         if self.may_have_left or self.refusal is not None:
             # A transport that repeats requests by itself must not repeat one that moves money.
             raise MayNotLeave("a request leaves only once")
+        if self.is_over:
+            raise MayNotLeave(_NOBODY_WAITS)  # before a claim is made that nobody takes back
         try:
             if self._before_send is not None:
                 await self._before_send()
@@ -49,7 +53,7 @@ class Departure:
             self.refusal = error
             raise
         if self.is_over:
-            raise MayNotLeave("nobody waits for this request any more")
+            raise MayNotLeave(_NOBODY_WAITS)
         self.may_have_left = True
 
     async def on_trace(self, name: str, info: Mapping[str, Any]) -> None:

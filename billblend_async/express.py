@@ -20,6 +20,7 @@ from .exchange import KEEP_ALIVE, LONGEST_ANSWER, Failure, Reply, Timeouts
 
 __all__ = ["ExpressSender"]
 
+_TRIES: Final = 3
 _IDENTITY: Final = ("", "identity")
 
 
@@ -52,7 +53,10 @@ class ExpressSender:
         self._ssl_context = ssl_context
         self._headers = dict(headers)
         self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=timeouts.connect, sock_read=timeouts.poll_read
+            total=None,
+            connect=timeouts.connect,  # with the look-up of the host's name
+            sock_connect=timeouts.connect,
+            sock_read=timeouts.poll_read,
         )
         self._authorizer = authorizer
         self._session: aiohttp.ClientSession | None = None
@@ -132,11 +136,13 @@ class _Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
     ) -> aiohttp.connector.Connection:
-        while True:
+        for _ in range(_TRIES):
             connection = await super().connect(req, traces, timeout)
             if connection.protocol is None or not connection.protocol.should_close:
                 return connection
             connection.close()
+        # Whoever speaks first on fresh connections too would be called on without end.
+        raise aiohttp.ServerDisconnectedError
 
 
 async def _read(response: aiohttp.ClientResponse) -> Reply | Failure:

@@ -68,7 +68,8 @@ class Lanes:
     async def aclose(self) -> None:
         """Close what was made here, and nothing that was handed in."""
         while self._made:
-            await self._made.pop().aclose()
+            await self._made[-1].aclose()
+            self._made.pop()
 
 
 def make_lanes(

@@ -116,6 +116,7 @@ class Connections(httpx.AsyncBaseTransport):
             max_keepalive_connections=1 if keep_alive else 0,
             keepalive_expiry=KEEP_ALIVE,
         )
+        self._keep_alive = keep_alive
         self._is_open = True
         self._busy: dict[httpx.AsyncHTTPTransport, None] = {}  # in the order of their beginning
         # The one that was used last is used next, so that the rest can grow old and be closed.
@@ -123,6 +124,8 @@ class Connections(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request over a connection that nobody else uses meanwhile."""
+        if not self._is_open:
+            raise httpx.ConnectError("the client is closed")
         connection = self._idle.pop()[0] if self._idle else self._connect()
         self._busy[connection] = None
         try:
@@ -140,12 +143,13 @@ class Connections(httpx.AsyncBaseTransport):
             return  # an answer that is closed twice has one connection
         del self._busy[connection]
         now = asyncio.get_running_loop().time()
-        if is_well and self._is_open:  # without its connection, unless those are kept
+        if is_well and self._keep_alive and self._is_open and _is_clean(connection):
             self._idle.append((connection, now))
         else:
             await connection.aclose()
         while self._idle and self._idle[0][1] < now - KEEP_ALIVE:
-            await self._idle.popleft()[0].aclose()
+            with contextlib.suppress(Exception):  # not the trouble of whoever has an answer
+                await self._idle.popleft()[0].aclose()
 
     async def aclose(self) -> None:
         """Close every connection; what is still under way had all of its time, and fails."""
@@ -181,10 +185,26 @@ class _Answer(httpx.AsyncByteStream):
         self._is_whole = True
 
     async def aclose(self) -> None:
+        is_well = False
         try:
             await self._stream.aclose()
+            is_well = self._is_whole
         finally:
-            await self._connections.give_back(self._connection, is_well=self._is_whole)
+            await self._connections.give_back(self._connection, is_well=is_well)
+
+
+def _is_clean(connection: httpx.AsyncHTTPTransport) -> bool:
+    """Tell whether nothing came behind the answer, which would be taken for the next one.
+
+    httpcore sees what is still in the socket, and not what it has read already. Where its insides
+    are others than we know, no connection is used again.
+    """
+    try:
+        kept: Any = connection._pool._connections  # noqa: SLF001 - no public way leads there
+        states = [one._connection._h11_state for one in kept]  # noqa: SLF001 - likewise
+        return not any(any(state.trailing_data) for state in states)
+    except AttributeError:
+        return False
 
 
 def check_url(url: str) -> None:

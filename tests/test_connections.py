@@ -12,7 +12,7 @@ from servers import Connection, GatewayServer, ProxyServer, Script, Server, answ
 from servers import settle as settled
 
 from billblend_async.exchange import KEEP_ALIVE
-from billblend_async.transport import Connections
+from billblend_async.transport import Connections, _is_clean
 
 BODY = b"client_orderid=po-1"
 # Trusts nobody, which spares the reading of all certificate authorities.
@@ -153,6 +153,23 @@ class TestUse:
 
             assert 2 == len(server.connections)
 
+    async def test_more_than_an_answer(self) -> None:
+        """What came behind an answer is no answer: its connection is not used again."""
+
+        async def says_more(connection: Connection) -> None:
+            answer = http_answer(answer_to(await connection.read_request()))
+            await connection.write(answer + http_answer(b"type=error&error-code=101\n"))
+
+        async with Server(first(says_more)) as server, connections() as made:
+            first_answer, second = await ask(made, server), await ask(made, server)
+
+            assert first_answer == second
+            assert 2 == len(server.connections)
+
+    def test_other_insides(self) -> None:
+        """Where the pool's insides are not those that we know, no connection is used again."""
+        assert not _is_clean(httpx.AsyncBaseTransport())  # type: ignore[arg-type]  # on purpose
+
     async def test_many(self) -> None:
         """Many requests at once get one connection each, and as many later ones no new one."""
         async with GatewayServer() as server, connections() as made:
@@ -246,11 +263,19 @@ class TestClosing:
     async def test_comes_back(self) -> None:
         """A connection that comes back after the closing is closed."""
         async with GatewayServer() as server, connections() as made:
+            response = await begin(made, server)
             await made.aclose()
-            assert await ask(made, server)
+            await response.aclose()
             await server.until(lambda: server.open_connections == 0)
 
-            assert 1 == len(server.connections)
+    async def test_nothing_more(self) -> None:
+        """After the closing nothing is asked, and nothing has left."""
+        async with GatewayServer() as server, connections() as made:
+            await made.aclose()
+            with pytest.raises(httpx.ConnectError):
+                await ask(made, server)
+
+            assert not server.connections
 
     async def test_under_way(self) -> None:
         """Closing ends what is still under way, whose connection nobody could close later."""

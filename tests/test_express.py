@@ -532,6 +532,19 @@ class TestConnections:
             assert first == second
             assert 2 == len(server.connections)
 
+    async def test_speaks_first(self) -> None:
+        """A gateway that speaks before it is asked is given up, not called on without end."""
+
+        async def script(connection: Connection) -> None:
+            await connection.write(http_answer(b"busy", status=503))
+            await connection.read_request()
+
+        async with Server(script) as server, client_at(server.url) as client:
+            answers = [await client.status(f"po-{number}") for number in range(3)]
+
+            assert all(isinstance(answer, NoAnswer) for answer in answers)
+            assert len(server.connections) <= 9
+
     @pytest.mark.parametrize("script", [*BROKEN.values(), SAID["oversized"][0]])
     async def test_broken(self, script: Script) -> None:
         """A connection whose answer was not whole is closed and not used again."""

@@ -774,7 +774,8 @@ class TestLane:
                 return httpx.Response(200)
 
         one = Lane(HttpxSender(Endless(), 1, headers=HEADERS, timeouts=timeouts, read=0.02))
-        claim, departure = Claim(), Departure(Claim())
+        claim, late = Claim(), Claim()
+        departure = Departure(late)
         told = await one.run(lambda: one.post(URL, BODY, departure))
 
         assert Failure("no whole answer in 0.06 s", may_have_left=True) == told
@@ -786,6 +787,7 @@ class TestLane:
         await waiting
         assert departure.is_over
         assert not departure.may_have_left
+        assert 0 == late.calls  # a claim for what never leaves would have to be taken back
 
     @pytest.mark.parametrize(
         ("error", "level"),
