@@ -64,7 +64,7 @@ class Scale:
 
 FULL: Final = Scale(
     rounds=3,
-    slow_rounds=2,
+    slow_rounds=1,
     everybody=True,
     patience=120.0,
     crowd=400,
@@ -72,7 +72,7 @@ FULL: Final = Scale(
     crowd_gap=Gap(0.8, 1.2),
     gap=REAL,
     held=(5_000, 10_000, 15_000),
-    held_peer=(1_000, 2_000),
+    held_peer=(1_000,),
     held_few=1_000,
     window=20.0,
     opening=200.0,
