@@ -152,10 +152,10 @@ class Mailbox:
         means = self.crew.means
         try:
             async with self.crew.driver(client_orderid) as driver:
-                while self._looks[client_orderid] > 0:
+                while self._looks[client_orderid] > 0 and not driver.runners:
                     self._looks[client_orderid] -= 1
                     driver.hint()
-                    if driver.runners or not await driver.ask():
+                    if not await driver.ask():
                         return
                     await asyncio.sleep(means.polling.shortest)
         except BillblendError as error:
