@@ -61,7 +61,6 @@ async def side_by_side(
                 task = asyncio.create_task(one(item))
                 running.add(task)
                 task.add_done_callback(running.discard)
-                await asyncio.sleep(0)  # a thousand that begin at once would hold up the host
             while running:
                 await asyncio.wait(running)
             ends.put_nowait(None)
@@ -91,3 +90,4 @@ async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[It
     else:
         for item in items:
             yield item
+            await asyncio.sleep(0)  # a thousand that begin at once would hold up the host

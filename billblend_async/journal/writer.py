@@ -115,6 +115,7 @@ class Writer:
         if asyncio.get_running_loop() is self._loop:
             while self._untold:
                 _settle(*self._untold.popleft())
+            await asyncio.sleep(0)  # so that those who waited have heard it
 
     def _stop(self) -> None:
         if not self._stopping:
