@@ -330,6 +330,8 @@ class Orchestrator(Oversight):
 
     async def _resumed(self, payout: Payout) -> Outcome:
         """Go on with one payout of the journal; its own trouble becomes its outcome."""
+        if self._means.is_open:  # it may have waited long for its place and be finished by now
+            payout = await self._means.load(payout.client_orderid)
         driver = self._crew.join(payout)
         try:
             return await self._drive(driver)

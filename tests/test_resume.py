@@ -434,3 +434,23 @@ class TestDecisions:
             await self.parked(h, arrived=False)
             with pytest.raises(InvalidInput, match="who: is missing; why: is missing"):
                 await h.payouts.close("po-1", who=" ", why="")
+
+
+@virtually_alone
+async def test_what_was_finished_while_it_waited_for_its_place() -> None:
+    """A payout that somebody else finishes before its turn is not asked about once more."""
+    journal, client = MemoryJournal(), FakeClient()
+    async with house(client, journal) as ours, house(client, journal.twin()) as theirs:
+        await leave_after(ours, 1, "po-1", "po-2")
+        client.faults[RequestKind.STATUS] = [Fault(delay=60.0)]
+        resuming = ours.payouts.resume(concurrency=1)
+        first = asyncio.create_task(anext(resuming))
+        await asyncio.sleep(5)
+        assert not client.faults[RequestKind.STATUS]
+        assert (await theirs.payouts.run(request("po-2"))).is_approved
+        asked = client.count(RequestKind.STATUS, "po-2")
+        assert not first.done()
+        told = [await first, *[told async for told in resuming]]
+
+    assert [("po-1", True), ("po-2", True)] == [(t.client_orderid, t.is_approved) for t in told]
+    assert asked == client.count(RequestKind.STATUS, "po-2")
