@@ -71,6 +71,7 @@ class Driver:
         "_claimed_at",
         "_explanation",
         "_means",
+        "_told",
         "_turn",
         "_writing",
         "payout",
@@ -91,12 +92,16 @@ class Driver:
         self._writing = asyncio.Lock()
         self._claimed_at: float | None = None
         self._explanation: str | None = None
+        self._told: tuple[tuple[Payout, str | None], Outcome] | None = None
 
     @property
     def outcome(self) -> Outcome:
         """Where the payout stands."""
         trouble = self._means.breaker.trouble if self._waits_to_send else None
-        return outcome(self.payout, explanation=trouble or self._explanation)
+        about = self.payout, trouble or self._explanation
+        if self._told is None or self._told[0] != about:
+            self._told = about, outcome(self.payout, explanation=about[1])
+        return self._told[1]
 
     @property
     def is_overdue(self) -> bool:

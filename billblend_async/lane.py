@@ -17,6 +17,27 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
+class _Exchange:
+    """One exchange with the gateway.
+
+    Attributes:
+        task: What sends and reads.
+        end: Done when that has ended, or had all of its time.
+        until: When its time is over, by the event loop's clock.
+        holds_permit: Whether its permit is free only when it has ended.
+    """
+
+    __slots__ = ("end", "holds_permit", "task", "until")
+
+    def __init__(
+        self, task: "asyncio.Task[Reply | Failure]", end: "asyncio.Future[None]", until: float
+    ) -> None:
+        self.task = task
+        self.end = end
+        self.until = until
+        self.holds_permit = False
+
+
 class Lane:
     """One way to the gateway, with as many permits as its pool has connections.
 
@@ -31,7 +52,8 @@ class Lane:
         self._sender = sender
         self._permits = asyncio.Semaphore(sender.connections)
         self._owed = 0
-        self._exchanges: set[asyncio.Task[Reply | Failure]] = set()
+        self._exchanges: dict[asyncio.Task[Reply | Failure], _Exchange] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
         self.in_flight: set[asyncio.Future[Any]] = set()
 
     async def run(self, exchange: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -66,11 +88,10 @@ class Lane:
         except BaseException:
             self._permits.release()
             raise
-        asking, end = self._begin(url, body)
-        asking.add_done_callback(self._forget)
-        self.in_flight.add(end)
-        end.add_done_callback(self.in_flight.discard)
-        await asyncio.shield(end)
+        asking = self._begin(url, body)
+        asking.holds_permit = True
+        self.in_flight.add(asking.end)
+        await asyncio.shield(asking.end)
         return self._told(asking)
 
     async def drain(self) -> None:
@@ -89,37 +110,54 @@ class Lane:
         Raises:
             BaseException: What ``before_send`` raised; then nothing was sent.
         """
-        sending, end = self._begin(url, body, departure)
-        await end
-        if not sending.done():
+        sending = self._begin(url, body, departure)
+        await sending.end
+        if not sending.task.done():
             if departure is not None:
                 departure.is_over = True
             self._owed += 1
-            sending.add_done_callback(self._forget)
+            sending.holds_permit = True
         return self._told(sending)
 
-    def _begin(
-        self, url: str, body: bytes, departure: Departure | None = None
-    ) -> tuple[asyncio.Task[Reply | Failure], asyncio.Future[None]]:
-        """Begin an exchange, and give what is done when it has ended, or had all of its time."""
+    def _begin(self, url: str, body: bytes, departure: Departure | None = None) -> _Exchange:
         loop = asyncio.get_running_loop()
-        exchange = asyncio.create_task(self._sender.post(url, body, departure))
-        self._exchanges.add(exchange)
-        end: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(self._sender.longest, _settle, end)
+        task = loop.create_task(self._sender.post(url, body, departure))
+        exchange = _Exchange(task, loop.create_future(), loop.time() + self._sender.longest)
+        self._exchanges[task] = exchange
+        task.add_done_callback(self._ended)
+        if self._sweeper is None:
+            self._sweeper = loop.call_at(exchange.until, self._sweep, loop)
+        return exchange
 
-        def ended(exchange: asyncio.Task[Reply | Failure]) -> None:
-            timer.cancel()
-            self._exchanges.discard(exchange)
-            _settle(end)
-
-        exchange.add_done_callback(ended)
-        return exchange, end
-
-    def _told(self, exchange: asyncio.Task[Reply | Failure]) -> Reply | Failure:
-        if exchange.done():
-            return exchange.result()
+    def _told(self, exchange: _Exchange) -> Reply | Failure:
+        if exchange.task.done():
+            return exchange.task.result()
         return Failure(f"no whole answer in {self._sender.longest:g} s", may_have_left=True)
+
+    def _ended(self, task: "asyncio.Task[Reply | Failure]") -> None:
+        exchange = self._exchanges.pop(task)
+        self._settle(exchange)
+        if not self._exchanges and self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        if exchange.holds_permit:
+            self._permits.release()
+            if not task.cancelled():
+                task.exception()  # nobody else may look at it
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the wait for what had all of its time; one timer is enough, for all have the same."""
+        self._sweeper = None
+        for exchange in self._exchanges.values():
+            if exchange.until > loop.time():
+                self._sweeper = loop.call_at(exchange.until, self._sweep, loop)
+                return
+            self._settle(exchange)
+
+    def _settle(self, exchange: _Exchange) -> None:
+        self.in_flight.discard(exchange.end)
+        if not exchange.end.done():
+            exchange.end.set_result(None)
 
     def _landed(self, task: asyncio.Task[Any]) -> None:
         self.in_flight.discard(task)
@@ -127,17 +165,6 @@ class Lane:
             self._owed -= 1  # the request that it has left to itself still needs its place
         else:
             self._permits.release()
-
-    def _forget(self, exchange: asyncio.Task[Reply | Failure]) -> None:
-        """Let go of an exchange that holds a permit of its own."""
-        self._permits.release()
-        if not exchange.cancelled():
-            exchange.exception()  # nobody else may look at it
-
-
-def _settle(end: asyncio.Future[None]) -> None:
-    if not end.done():
-        end.set_result(None)
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

@@ -365,7 +365,6 @@ class Orchestrator(Oversight):
             stop=gives_up,
             wait=pause,
             nap=driver.timing.nap,
-            retry_error_callback=_ignore,
         )
         driver.runners += 1
         try:
@@ -386,7 +385,3 @@ def _checked_address(url: str | None) -> str | None:
 
 def _is_waiting(step: Done | Waiting) -> bool:
     return isinstance(step, Waiting)
-
-
-def _ignore(_: RetryCallState) -> None:
-    """Give up quietly: where the payout stands is told by its outcome."""

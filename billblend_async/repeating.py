@@ -1,59 +1,60 @@
-"""tenacity's policies around a step that is repeated, at a third of what its asyncio loop costs."""
+"""tenacity's policies around a step that is repeated, at a third of what its own loop costs."""
 
-import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from tenacity import BaseRetrying, DoAttempt, DoSleep, RetryCallState
+from tenacity import BaseRetrying, RetryCallState
 
 __all__ = ["Repeating"]
 
+T = TypeVar("T")
+
 
 class Repeating(BaseRetrying):
-    """Repeats an asynchronous step as plain policy functions say; one object for one wait.
+    """Repeats a step as tenacity's policies say, by what it gives; one object for one wait.
 
-    ``tenacity.AsyncRetrying`` lets every policy be a coroutine: for each repetition it looks over a
-    dozen functions and wraps them anew, which costs more than the question that is repeated. Here
-    the step and the nap are awaited, and ``retry``, ``stop`` and ``wait`` are plain functions.
+    ``tenacity.AsyncRetrying`` lets every policy be a coroutine and collects anew, for each
+    repetition, what is to be called: that costs more than the question that is repeated. Here the
+    step and the nap are awaited, and ``retry``, ``stop`` and ``wait`` are plain functions.
+    Whatever the step raises ends the repetition and is raised.
 
     Args:
-        nap: Awaited between two steps, with its seconds.
-        policies: As for ``tenacity.AsyncRetrying``.
+        retry: Whether what a step gave asks for another one.
+        stop: Whether to give up instead.
+        wait: Seconds until the next step.
+        nap: Awaited between two steps, with these seconds.
     """
 
     def __init__(
         self,
         *,
+        retry: Callable[[RetryCallState], bool],
+        stop: Callable[[RetryCallState], bool],
+        wait: Callable[[RetryCallState], float],
         nap: Callable[[float], Awaitable[None]],
-        **policies: Any,  # noqa: ANN401 - handed on
     ) -> None:
-        super().__init__(sleep=_never, **policies)
+        super().__init__(sleep=_never, retry=retry, stop=stop, wait=wait)
         self._nap = nap
 
     async def __call__(  # type: ignore[override]  # awaited, as AsyncRetrying's is
         self,
-        fn: Callable[..., Awaitable[Any]],
+        fn: Callable[..., Awaitable[T]],
         *args: Any,  # noqa: ANN401 - handed on
         **kwargs: Any,  # noqa: ANN401 - handed on
-    ) -> Any:  # noqa: ANN401 - what the step or ``retry_error_callback`` gives
-        """Repeat a step until a policy ends that; give its last result, or raise its exception."""
-        self.begin()
+    ) -> T:
+        """Repeat a step until a policy ends that; give what the last one gave."""
         state = RetryCallState(self, fn, args, kwargs)
         while True:
-            do = self.iter(state)
-            self.iter_state.reset()  # or each payout that waits keeps a dozen functions alive
-            if isinstance(do, DoAttempt):
-                try:
-                    result = await fn(*args, **kwargs)
-                except BaseException:  # noqa: BLE001 - ``retry`` decides; what it leaves is raised
-                    state.set_exception(sys.exc_info())  # type: ignore[arg-type]  # an exception
-                else:
-                    state.set_result(result)
-            elif isinstance(do, DoSleep):
-                state.prepare_for_next_attempt()
-                await self._nap(do)
-            else:
-                return do
+            result = await fn(*args, **kwargs)
+            state.set_result(result)
+            if not self.retry(state):
+                return result
+            state.upcoming_sleep = seconds = self.wait(state)
+            if self.stop(state):
+                return result
+            state.idle_for += seconds
+            state.prepare_for_next_attempt()
+            await self._nap(seconds)
 
 
 def _never(_seconds: float) -> None:

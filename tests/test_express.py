@@ -705,7 +705,7 @@ class TestEnds:
                 server.url, Credentials("acme", signer), timeouts=IMPATIENT
             ) as client:
                 assert NoAnswer("no whole answer in 0.4 s") == await client.status("po-1")
-            assert set() == client._lanes.poll._exchanges
+            assert {} == client._lanes.poll._exchanges
             signer.released.set()
             for thread in threading.enumerate():
                 if thread.name.startswith("billblend"):
