@@ -3,7 +3,7 @@
 ::
 
     python -m benchmarks --quick          # under three minutes, small numbers, writes nothing
-    python -m benchmarks                  # under forty minutes, writes RESULTS.md and RESULTS.svg
+    python -m benchmarks                  # about twenty minutes, writes RESULTS.md and RESULTS.svg
     python -m benchmarks --only P1,P5
 
 Ratios are those of neighbours in one run, told as medians with their range: single times mean
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="small numbers")
     parser.add_argument("--only", default="", help=f"some of {','.join(_KNOWN)}")
-    parser.add_argument("--write", action="store_true", help="write the results of --quick too")
+    parser.add_argument("--write", action="store_true", help="write the results of a part too")
     parser.add_argument(
         "--fast",
         choices=("aiohttp", "pyreqwest"),
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             except DidNotFinish as late:
                 print(f"   {'/'.join(sorted(keys))}: {late}", flush=True)
     print(f"\n{time.monotonic() - began:.0f} s")
-    if options.write or not options.quick:
+    if options.write or not (options.quick or options.only):
         command = " ".join(sys.argv[1:] if arguments is None else arguments)
         write_results(rows, command=command, is_full=not options.quick)
 
