@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .callbacks import Callback, FinalRedirect, read_final_redirect, verify_callback
     from .client import Client
     from .delivery import Delivery
-    from .driver import Done, Waiting
     from .endpoint import CallbackEndpoint, answer_callback
     from .errors import (
         BillblendError,
@@ -69,6 +68,7 @@ if TYPE_CHECKING:
     from .payout import Payout
     from .polling import Polling
     from .request import PayoutRequest
+    from .steps import Done, Waiting
     from .transport import SigningTransport
 
 __all__ = [
@@ -141,7 +141,7 @@ _ROOMS = {
     "callbacks": "Callback FinalRedirect read_final_redirect verify_callback",
     "client": "Client",
     "delivery": "Delivery",
-    "driver": "Done Waiting",
+    "steps": "Done Waiting",
     "endpoint": "CallbackEndpoint answer_callback",
     "errors": "BillblendError ClaimLost ClosedError ConfigurationError DecisionRefused "
     "DeliverAgain EventsMissed InvalidInput JournalDamaged JournalError JournalMismatch "

@@ -9,6 +9,7 @@ from collections.abc import (
     Callable,
     Iterable,
 )
+from contextvars import copy_context
 from typing import TypeVar
 
 __all__ = ["side_by_side"]
@@ -55,12 +56,13 @@ async def side_by_side(
             places.release()
 
     async def feed() -> None:
+        gone, here = running.discard, copy_context()  # once for all, since thousands wait at once
         try:
             async for item in _each(items):
                 await places.acquire()
                 task = asyncio.create_task(one(item))
                 running.add(task)
-                task.add_done_callback(running.discard)
+                task.add_done_callback(gone, context=here)
             while running:
                 await asyncio.wait(running)
             ends.put_nowait(None)

@@ -21,37 +21,12 @@ from .means import Means
 from .models import Outcome, State
 from .payout import FRESH_FOR, Payout, outcome
 from .request import PayoutRequest
+from .steps import Done, Waiting
 from .timing import Timing, clock
 
-__all__ = ["Done", "Driver", "Waiting"]
+__all__ = ["Driver"]
 
 log = logging.getLogger(__name__)
-
-
-@attrs.frozen
-class Done:
-    """Nothing more will happen to this payout.
-
-    Attributes:
-        outcome: What became of it.
-    """
-
-    outcome: Outcome
-
-
-@attrs.frozen
-class Waiting:
-    """The payout goes on later.
-
-    Attributes:
-        outcome: Where it stands.
-        seconds: How long to wait before the next ``advance``.
-        until: The same as an instant, in seconds since the epoch.
-    """
-
-    outcome: Outcome
-    seconds: float
-    until: float
 
 
 class Driver:
@@ -72,6 +47,8 @@ class Driver:
         "_explanation",
         "_means",
         "_told",
+        "_told_of",
+        "_told_why",
         "_turn",
         "_writing",
         "payout",
@@ -83,7 +60,7 @@ class Driver:
 
     def __init__(self, means: Means, payout: Payout) -> None:
         self._means = means
-        self.timing = Timing(means.polling, means.wall_clock, means.chance)
+        self.timing = Timing(means.polling, means.alarms, means.wall_clock, means.chance)
         self.payout = payout
         self.request: PayoutRequest | None = None
         self.users = 0
@@ -92,20 +69,25 @@ class Driver:
         self._writing = asyncio.Lock()
         self._claimed_at: float | None = None
         self._explanation: str | None = None
-        self._told: tuple[tuple[Payout, str | None], Outcome] | None = None
+        self._told: Outcome | None = None
+        self._told_of = payout
+        self._told_why: str | None = None
 
     @property
     def outcome(self) -> Outcome:
         """Where the payout stands."""
         trouble = self._means.breaker.trouble if self._waits_to_send else None
-        about = self.payout, trouble or self._explanation
-        if self._told is None or self._told[0] != about:
-            self._told = about, outcome(self.payout, explanation=about[1])
-        return self._told[1]
+        why = trouble or self._explanation
+        if self._told is None or self._told_of is not self.payout or self._told_why != why:
+            self._told_of, self._told_why = self.payout, why
+            self._told = outcome(self.payout, explanation=why)
+        return self._told
 
     @property
-    def is_overdue(self) -> bool:
+    def is_given_up(self) -> bool:
         """Whether nobody should wait for it any longer; what can be done now is done first."""
+        if not self._means.is_open:
+            return True
         if self.timing.is_due:
             return False
         patience = self.payout.deadlines.sending

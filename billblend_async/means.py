@@ -7,6 +7,7 @@ from typing import Protocol
 
 import attrs
 
+from .alarms import Alarms
 from .answers import SendAnswer, StatusAnswer
 from .breaker import BackOff, Breaker
 from .callbacks import Callback
@@ -111,6 +112,7 @@ class Means:
         breaker: Guards what may move money.
         back_off: Spaces the questions out while nobody answers them.
         questions: When each payout was last asked about.
+        alarms: Ends the naps between two questions.
         are_announced: Whether a callback has told here how the latest payout ended, before a
             question did.
         feed: Whoever listens to what happens.
@@ -132,6 +134,7 @@ class Means:
     breaker: Breaker = attrs.field(init=False)
     back_off: BackOff = attrs.field(factory=BackOff, init=False)
     questions: Questions = attrs.field(init=False)
+    alarms: Alarms = attrs.field(factory=Alarms, init=False)
     feed: Feed = attrs.field(factory=Feed, init=False)
     redirects: Redirects = attrs.field(init=False)
     monitor: Monitor = attrs.field(init=False)

@@ -7,11 +7,11 @@ the journal decides who may send for it.
 
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import attrs
 from tenacity import RetryCallState, retry_if_result
@@ -21,7 +21,7 @@ from .callbacks import Callback
 from .concurrency import side_by_side
 from .crew import Crew
 from .delivery import Delivery, Mailbox
-from .driver import Done, Driver, Waiting
+from .driver import Driver
 from .errors import (
     BillblendError,
     ClosedError,
@@ -40,6 +40,7 @@ from .polling import Polling
 from .redirects import OnRedirect
 from .repeating import Repeating
 from .request import PayoutRequest
+from .steps import Done, Waiting
 
 __all__ = ["Orchestrator"]
 
@@ -352,23 +353,10 @@ class Orchestrator(Oversight):
             return not_taken(request, error)
 
     async def _drive(self, driver: Driver) -> Outcome:
-        """Repeat ``advance`` until it is done; tenacity is the policy, one object for one wait."""
-
-        def gives_up(_: RetryCallState) -> bool:
-            return not self._means.is_open or driver.is_overdue
-
-        def pause(_: RetryCallState) -> float:
-            return driver.timing.pause(driver.payout)
-
-        polling = Repeating(
-            retry=retry_if_result(_is_waiting),
-            stop=gives_up,
-            wait=pause,
-            nap=driver.timing.nap,
-        )
+        """Repeat ``advance`` until it is done; tenacity is the policy."""
         driver.runners += 1
         try:
-            await polling(driver.advance)
+            await _POLLING(Driver.advance, driver)
         finally:
             driver.runners -= 1
         return driver.outcome
@@ -383,5 +371,30 @@ def _checked_address(url: str | None) -> str | None:
     return url
 
 
+def _driver(state: RetryCallState) -> Driver:
+    """Find whose wait it is."""
+    driver: Driver = state.args[0]
+    return driver
+
+
 def _is_waiting(step: Done | Waiting) -> bool:
     return isinstance(step, Waiting)
+
+
+def _gives_up(state: RetryCallState) -> bool:
+    return _driver(state).is_given_up
+
+
+def _pause(state: RetryCallState) -> float:
+    driver = _driver(state)
+    return driver.timing.pause(driver.payout)
+
+
+def _nap(state: RetryCallState) -> Awaitable[None]:
+    return _driver(state).timing.nap(state.upcoming_sleep)
+
+
+_POLLING: Final = Repeating(
+    retry=retry_if_result(_is_waiting), stop=_gives_up, wait=_pause, nap=_nap
+)
+"""The policy of every wait; what each wait knows is in its own state."""

@@ -11,18 +11,19 @@ T = TypeVar("T")
 
 
 class Repeating(BaseRetrying):
-    """Repeats a step as tenacity's policies say, by what it gives; one object for one wait.
+    """Repeats a step as tenacity's policies say, by what it gives; one object for all waits.
 
     ``tenacity.AsyncRetrying`` lets every policy be a coroutine and collects anew, for each
     repetition, what is to be called: that costs more than the question that is repeated. Here the
-    step and the nap are awaited, and ``retry``, ``stop`` and ``wait`` are plain functions.
+    step and the nap are awaited, and ``retry``, ``stop`` and ``wait`` are plain functions. What
+    one repetition knows is in its own ``RetryCallState``, so any number may share the object.
     Whatever the step raises ends the repetition and is raised.
 
     Args:
         retry: Whether what a step gave asks for another one.
         stop: Whether to give up instead.
         wait: Seconds until the next step.
-        nap: Awaited between two steps, with these seconds.
+        nap: Awaited between two steps; ``upcoming_sleep`` says how long.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Repeating(BaseRetrying):
         retry: Callable[[RetryCallState], bool],
         stop: Callable[[RetryCallState], bool],
         wait: Callable[[RetryCallState], float],
-        nap: Callable[[float], Awaitable[None]],
+        nap: Callable[[RetryCallState], Awaitable[None]],
     ) -> None:
         super().__init__(sleep=_never, retry=retry, stop=stop, wait=wait)
         self._nap = nap
@@ -52,9 +53,11 @@ class Repeating(BaseRetrying):
             state.upcoming_sleep = seconds = self.wait(state)
             if self.stop(state):
                 return result
-            state.idle_for += seconds
+            del result  # and what ``state`` has of it: thousands wait at once
             state.prepare_for_next_attempt()
-            await self._nap(seconds)
+            state.upcoming_sleep = seconds
+            state.idle_for += seconds
+            await self._nap(state)
 
 
 def _never(_seconds: float) -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from .alarms import Alarms
 from .commands import Ask, Pace, next_command
 from .machine import NOT_SEEN_FOR
 from .models import State
@@ -26,6 +27,7 @@ class Timing:
     """
 
     __slots__ = (
+        "_alarms",
         "_asked_at",
         "_chance",
         "_is_hinted",
@@ -40,12 +42,17 @@ class Timing:
     )
 
     def __init__(
-        self, polling: Polling, wall_clock: Callable[[], float], chance: Callable[[], float]
+        self,
+        polling: Polling,
+        alarms: Alarms,
+        wall_clock: Callable[[], float],
+        chance: Callable[[], float],
     ) -> None:
         self.due = 0.0
         self.was_hinted = False
         self._now = asyncio.get_running_loop().time
         self._polling = polling
+        self._alarms = alarms
         self._wall_clock = wall_clock
         self._chance = chance
         self._asked_at: float | None = None
@@ -134,20 +141,21 @@ class Timing:
         """Wait; ``wake`` can end it early."""
         if seconds <= 0:
             return
-        loop = asyncio.get_running_loop()
-        nap = loop.create_future()
-        timer = loop.call_later(seconds, _end, nap)
+        nap = self._alarms.set(self._now() + seconds)
         self._naps.add(nap)
         try:
             await nap
+        except asyncio.CancelledError:
+            self._alarms.end(nap)
+            raise
         finally:
-            timer.cancel()
             self._naps.discard(nap)
 
     def wake(self) -> None:
         """End every nap that is taken over this payout."""
         for nap in self._naps:
-            _end(nap)
+            if not nap.done():
+                self._alarms.end(nap)
 
     def _hasten(self, payout: Payout) -> None:
         """Bring a question forward; what is sent is not hastened."""
@@ -166,8 +174,3 @@ class Timing:
 def clock() -> float:
     """Seconds by the event loop's own clock, which a test replaces together with its timers."""
     return asyncio.get_running_loop().time()
-
-
-def _end(nap: asyncio.Future[None]) -> None:
-    if not nap.done():
-        nap.set_result(None)

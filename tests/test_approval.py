@@ -8,7 +8,6 @@ from fakes import LOST_AFTER, NOT_CONNECTED, FakeClient, MemoryJournal
 from house import House, house, virtually
 from payouts import request
 
-from billblend_async.driver import Waiting
 from billblend_async.errors import (
     ClosedError,
     DecisionRefused,
@@ -19,6 +18,7 @@ from billblend_async.errors import (
 )
 from billblend_async.events import Approved
 from billblend_async.models import Flow, OpenReason, State
+from billblend_async.steps import Waiting
 from billblend_async.wire import RequestKind
 
 PAY, STATUS = RequestKind.PAY, RequestKind.STATUS

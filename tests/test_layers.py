@@ -56,13 +56,15 @@ ARROWS: dict[str, set[str]] = {
     "breaker": {"answers", "logs"},
     "feed": {"callbacks", "events", "models"},
     "questions": set(),
+    "alarms": set(),
+    "steps": {"models"},
     "redirects": {"models", "logs"},
     "means": VALUES
     | MACHINE
     | {"polling", "journal", "breaker", "callbacks", "feed", "redirects"}
-    | {"observer", "logs", "monitor", "questions"},
-    "timing": VALUES | MACHINE | {"polling", "questions"},
-    "driver": VALUES | MACHINE | {"means", "timing", "logs"},
+    | {"observer", "logs", "monitor", "questions", "alarms"},
+    "timing": VALUES | MACHINE | {"alarms", "polling", "questions"},
+    "driver": VALUES | MACHINE | {"means", "steps", "timing", "logs"},
     "crew": {"driver", "means", "payout"},
     "delivery": VALUES | MACHINE | {"callbacks", "crew", "driver", "feed", "timing", "logs"},
     "admission": VALUES | MACHINE | {"means", "crew", "driver"},
@@ -72,7 +74,16 @@ ARROWS: dict[str, set[str]] = {
     "orchestrator": VALUES
     | MACHINE
     | {"polling", "journal", "means", "driver", "crew", "concurrency"}
-    | {"admission", "callbacks", "delivery", "feed", "oversight", "redirects", "repeating"},
+    | {
+        "admission",
+        "callbacks",
+        "delivery",
+        "feed",
+        "oversight",
+        "redirects",
+        "repeating",
+        "steps",
+    },
     "endpoint": {"callbacks", "delivery", "logs"},
     "settings": {"models", "keys"},
     "batch": VALUES,

@@ -22,7 +22,6 @@ from payouts import request
 from virtual_time import run_virtual
 
 from billblend_async.answers import Refused, Unknown
-from billblend_async.driver import Done, Waiting
 from billblend_async.errors import (
     ClosedError,
     JournalUnavailable,
@@ -38,6 +37,7 @@ from billblend_async.orchestrator import Orchestrator
 from billblend_async.polling import Polling
 from billblend_async.request import PayoutRequest
 from billblend_async.sandbox import Gateway
+from billblend_async.steps import Done, Waiting
 from billblend_async.wire import RequestKind
 
 CHECK, PAY, STATUS = RequestKind.CHECK, RequestKind.PAY, RequestKind.STATUS

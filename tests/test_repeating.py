@@ -48,7 +48,8 @@ def repeat(made: Callable[..., Any], nap: str, results: list[int], most: int) ->
         await asyncio.sleep(0)
         return results[len(told.steps) - 1] if len(told.steps) <= len(results) else 0
 
-    async def doze(seconds: float) -> None:
+    async def doze(about: float | RetryCallState) -> None:
+        seconds = about.upcoming_sleep if isinstance(about, RetryCallState) else about
         told.naps.append(float(seconds))
         await asyncio.sleep(0)
 
@@ -87,7 +88,7 @@ class TestSame:
         assert theirs == repeat(Repeating, "nap", results, most)
 
 
-async def no_nap(_: float) -> None:
+async def no_nap(_: RetryCallState) -> None:
     """Sleep for no time."""
     await asyncio.sleep(0)
 
@@ -147,7 +148,7 @@ class TestEnds:
             nonlocal steps
             steps += 1
 
-        async def nap(_: float) -> None:
+        async def nap(_: RetryCallState) -> None:
             napping.set()
             await asyncio.get_running_loop().create_future()
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from httpcore import AsyncConnectionPool
 
 from billblend_async.callbacks import Callback
-from billblend_async.driver import Done
 from billblend_async.errors import (
     ClosedError,
     JournalError,
@@ -24,6 +23,7 @@ from billblend_async.models import Outcome, State
 from billblend_async.orchestrator import Orchestrator
 from billblend_async.polling import Polling
 from billblend_async.request import PayoutRequest
+from billblend_async.steps import Done
 
 from .client import SimulatedClient
 from .journal import SimulatedJournal
