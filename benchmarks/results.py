@@ -30,7 +30,8 @@ _FULL: Final = "The numbers are those of the goals."
 _SMALL: Final = "**Its numbers are small, to see that all works: they say little about the goals.**"
 _WORK: Final = """\
 Each payout is one check, three status questions, one pay and four status questions, whoever runs
-it, unless a figure says otherwise; the gateway counts them, and that each payout is paid once.
+it, unless a figure says otherwise; the gateway counts them, and that each payout is paid once. All
+run with `gc.set_threshold(700, 10, 1000)`, as the README advises where thousands wait at once.
 """
 
 
