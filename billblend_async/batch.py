@@ -1,35 +1,31 @@
-"""A file of payouts in, a file of results out."""
+"""A file of payouts in, and what became of them in sum."""
 
-import contextlib
-import csv
-import io
-import os
 import re
-import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import attrs
 
+from .cells import Cell, Form, Number, Record, Unfit, shown_name
 from .errors import InvalidInput, Problem, SendingStopped
 from .models import OpenReason, Outcome, State
-from .parameters import mask_digits
-from .request import PARAMETER_NAMES, PayoutRequest
+from .parameters import Kind
+from .request import PARAMETER_NAMES, PARAMETERS, PayoutRequest
+from .sheets import Sheet, open_sheet
+from .workbook import column_letters
 
 __all__ = [
     "RESULT_COLUMNS",
     "Batch",
     "Row",
     "Total",
-    "are_results",
     "exit_status",
     "read_batch",
     "told_status",
     "totals",
-    "write_results",
 ]
 
 RESULT_COLUMNS: Final = (
@@ -43,9 +39,17 @@ RESULT_COLUMNS: Final = (
 )
 """The columns that a results file adds to those of the payouts file."""
 
+_REQUIRED: Final = ("client_orderid", "amount", "currency")
 _SHORTENED: Final = re.compile(r"\d([.,]\d+)?[eE]\+\d+")
 """A long number as a spreadsheet writes it: its digits are lost."""
-_CARD_COLUMNS: Final = frozenset({"credit_card_number", "expire_month", "expire_year", "cvv2"})
+_MADE_FLOAT: Final = re.compile(r"\d{5,}\.0")
+"""A long number as a program writes it that takes it for one to calculate with."""
+_WHOLE: Final = (Kind.INTEGER, Kind.MONTH, Kind.YEAR)
+_NO_NUMBER: Final = "is a number, and numbers lose zeros and digits; "
+_NUMBERS: Final = {
+    "row": f"{_NO_NUMBER}format the column as text and enter it again",
+    "line": f"{_NO_NUMBER}write it as text, in quotes",
+}
 
 
 @attrs.frozen
@@ -53,7 +57,7 @@ class Row:
     """One payout of a file.
 
     Attributes:
-        line: The line of the file on which it ends.
+        line: The line of the file on which it ends, or its row in a spreadsheet.
         cells: The cells as they stand there.
         request: The payout.
     """
@@ -70,101 +74,202 @@ class Batch:
     Attributes:
         columns: The file's header.
         rows: The payouts in the file's order.
+        form: How the file is written.
     """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    form: Form = Form()
+
+    def place(self, row: Row, column: str) -> str:
+        """Name a cell for a person who has the file before them."""
+        return f"{self.form.unit} {row.line}, {column}"
 
 
 def read_batch(path: Path) -> Batch:
-    """Read a CSV file whose headers are parameter names (UTF-8, comma, with or without a BOM).
+    """Read a file whose columns are parameter names: CSV, JSON Lines or an Excel workbook.
 
-    The file is taken whole or not at all.
+    The file is taken whole or not at all. A CSV file has commas, semicolons or tabs between its
+    cells, and is UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
         InvalidInput: Every wrong line and field is named, none with its value.
+        ConfigurationError: It is an Excel workbook, and openpyxl is missing.
     """
-    read = _read_records(path, _read_csv(path))
+    read = _read(path)
     if isinstance(read, Batch):
         return read
     raise InvalidInput(tuple(read))
 
 
-def _read_records(
-    path: Path, records: Sequence[tuple[int, tuple[str, ...]]]
-) -> Batch | list[Problem]:
-    """Read a header and its payouts, or return the problems: no exception passes the cells."""
-    if not records:
-        return [Problem(str(path), "the file is empty")]
-    columns = tuple(name.strip() for name in records[0][1])
-    problems = list(_column_problems(columns))
-    if problems:
-        return problems
-    rows: list[Row] = []
-    seen: dict[str, int] = {}
-    for line, cells in records[1:]:
-        if len(cells) != len(columns):
-            wrong = f"has {len(cells)} cells, but the header has {len(columns)}"
-            problems.append(Problem(f"line {line}", wrong))
-            continue
-        try:
-            request = PayoutRequest.from_text(dict(zip(columns, cells, strict=True)))
-        except InvalidInput as error:
-            problems += (
-                Problem(f"line {line}, {problem.field}", problem.message)
-                for problem in error.problems
-            )
-            continue
-        problems += (
-            Problem(f"line {line}, {name}", "was shortened by a spreadsheet; format it as text")
-            for name, cell in zip(columns, cells, strict=True)
-            if _SHORTENED.fullmatch(cell.strip())
-        )
-        first = seen.setdefault(request.client_orderid, line)
-        if first != line:
-            problems.append(
-                Problem(f"line {line}, client_orderid", f"is the same as on line {first}")
-            )
-        rows.append(Row(line, cells, request))
-    if not rows and not problems:
-        problems.append(Problem(str(path), "the file has a header and no payouts"))
-    return problems or Batch(columns, tuple(rows))
-
-
-def _read_csv(path: Path) -> list[tuple[int, tuple[str, ...]]]:
-    """Read the records that are not blank, each with the line on which it ends."""
-    reason = ""
+def _read(path: Path) -> Batch | list[Problem]:
+    """Read a file, or return its problems: no exception passes the cells."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            try:
-                return [(reader.line_num, tuple(record)) for record in reader if any(record)]
-            except csv.Error as error:
-                reason = f"line {reader.line_num} is no CSV: {error}"
+        with path.open("rb") as file:
+            return _Reading(str(path), open_sheet(file, ending=path.suffix)).read()
     except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError:
-        reason = "is not UTF-8; save it as CSV UTF-8"
-    raise InvalidInput((Problem(str(path), reason),))
+        return [Problem(str(path), f"cannot be read: {error.strerror}")]
 
 
-def _column_problems(columns: Sequence[str]) -> Iterable[Problem]:
-    if not any(name in PARAMETER_NAMES for name in columns):
-        # It may well be a payout, whose cells are not to be repeated.
-        hint = "; save it with commas between the cells" if ";" in "".join(columns) else ""
-        yield Problem("header", f"the first line names no parameter of a payout{hint}")
-        return
-    required = ("client_orderid", "amount", "currency")
-    missing = [name for name in required if name not in columns]
-    if missing:
-        yield Problem("header", f"has no column {' and no column '.join(missing)}")
-    named = Counter(PARAMETER_NAMES.get(name, name) for name in columns)
-    for name in columns:
-        if name not in PARAMETER_NAMES:
-            shown = mask_digits(name) or "(without a name)"
-            yield Problem(f"column {shown}", "is no parameter of a payout")
-        elif named[PARAMETER_NAMES[name]] > 1:
-            yield Problem(f"column {name}", "is there twice, under its name or its alias")
+@attrs.define
+class _Reading:
+    """One file while it is read, with all that is wrong so far."""
+
+    name: str
+    sheet: Sheet
+    problems: list[Problem] = attrs.field(factory=list)
+    _learned: int = attrs.field(default=0, init=False)
+    _places: dict[str, int] = attrs.field(factory=dict, init=False)
+    """Where each parameter stands among the columns."""
+    _labels: dict[str, str] = attrs.field(factory=dict, init=False)
+    """How each parameter is called there."""
+    _lines: dict[str, int] = attrs.field(factory=dict, init=False)
+    """Where each client_orderid stands first."""
+
+    def read(self) -> Batch | list[Problem]:
+        """Read all records, or return all problems."""
+        columns, rows, records = self.sheet.columns, list[Row](), 0
+        for record in self.sheet.records:
+            if isinstance(record, Unfit):
+                self.problems.append(Problem(self.name, record.reason))
+                return self.problems
+            records += 1
+            if not self._learn():
+                return self.problems
+            row = self._row(record, rows[-1].cells if rows else ())
+            if row is not None:
+                rows.append(row)
+        if self._learn() and not records:
+            wrong = "the file has a header and no payouts" if columns else "the file is empty"
+            self.problems = self.problems or [Problem(self.name, wrong)]
+        return self.problems or Batch(tuple(columns), _levelled(rows, columns), self.sheet.form)
+
+    @property
+    def _has_header(self) -> bool:
+        return self.sheet.form.kind != "jsonl"
+
+    def _learn(self) -> bool:
+        """Take note of the columns that are new; False when no row can be read with them."""
+        columns = self.sheet.columns
+        if self._learned == len(columns):
+            return True
+        new, first = columns[self._learned :], self._learned
+        self._learned = len(columns)
+        wrong = ""
+        if set(RESULT_COLUMNS) <= set(columns):
+            wrong = "these are the results of an earlier run; give its payouts file instead"
+        elif not self._places and not any(name in PARAMETER_NAMES for name in new):
+            # It may well be a payout, whose cells are not to be repeated.
+            wrong = "the first line names no parameter of a payout"
+        if wrong:
+            self.problems.append(Problem("header", wrong))
+            return False
+        named = Counter(PARAMETER_NAMES.get(name, name) for name in columns)
+        missing = [name for name in _REQUIRED if name not in named]
+        if missing and self._has_header:
+            wrong = f"has no column {' and no column '.join(missing)}"
+            self.problems.append(Problem("header", wrong))
+        for place, name in enumerate(new, first):
+            parameter = PARAMETER_NAMES.get(name)
+            if parameter is None:
+                wrong = "is no parameter of a payout"
+                self.problems.append(Problem(f"column {shown_name(name)}", wrong))
+                continue
+            if named[parameter] > 1:
+                wrong = "is there twice, under its name or its alias"
+                self.problems.append(Problem(f"column {name}", wrong))
+            letters = f" (column {column_letters(place + 1)})" if self._is_sheet else ""
+            self._places.setdefault(parameter, place)
+            self._labels.setdefault(parameter, f"{name}{letters}")
+        return True
+
+    @property
+    def _is_sheet(self) -> bool:
+        return self.sheet.form.kind == "xlsx"
+
+    def _row(self, record: Record, before: Sequence[str]) -> Row | None:
+        """Read one payout; None when something is wrong with it, and then a problem tells what."""
+        where = f"{self.sheet.form.unit} {record.place}"
+        wrong, width = record.problem, len(self.sheet.columns)
+        if not wrong and len(record.cells) != width:
+            wrong = f"has {len(record.cells)} cells, but the header has {width}"
+        if wrong:
+            self.problems.append(Problem(where, wrong))
+            return None
+        told = [
+            (name, wrong)
+            for name, place in self._places.items()
+            if (wrong := self._unfit(name, record.cells[place]))
+        ]
+        cells = _shared(record.cells, before)
+        fields = {name: cells[place] for name, place in self._places.items() if cells[place]}
+        request = self._request(fields, told)
+        client_orderid = fields.get("client_orderid", "").strip()
+        first = self._lines.setdefault(client_orderid, record.place)
+        if client_orderid and first != record.place:
+            told.append(("client_orderid", f"is the same as on {self.sheet.form.unit} {first}"))
+        if request is not None and not told:
+            return Row(record.place, cells, request)
+        for name, wrong in sorted(told, key=lambda each: self._places.get(each[0], width)):
+            self.problems.append(Problem(f"{where}, {self._labels.get(name, name)}", wrong))
+        return None
+
+    def _request(
+        self, fields: Mapping[str, str], told: list[tuple[str, str]]
+    ) -> PayoutRequest | None:
+        """Make the payout of a row, or add what else is wrong with it to what is told."""
+        try:
+            return PayoutRequest.from_text(fields)
+        except InvalidInput as error:
+            named = {name for name, _ in told}
+            told += (
+                (problem.field, problem.message)
+                for problem in error.problems
+                if problem.field not in named and not self._is_missed(problem.field)
+            )
+            return None
+
+    def _is_missed(self, name: str) -> bool:
+        """Whether the header has no column of a name that every payout needs, and says so once."""
+        return self._has_header and name in _REQUIRED and name not in self._places
+
+    def _unfit(self, name: str, cell: Cell) -> str:
+        """Say why a cell cannot be what its column wants, as far as that can be seen here."""
+        if isinstance(cell, Unfit):
+            return cell.reason
+        kind = PARAMETERS[name].kind
+        if kind is Kind.AMOUNT:
+            return ""
+        if isinstance(cell, Number):
+            is_whole = kind in _WHOLE and cell.isdigit()
+            return "" if is_whole else _NUMBERS[self.sheet.form.unit]
+        text = cell.strip()
+        if not text[:1].isdigit():
+            return ""
+        if _SHORTENED.fullmatch(text):
+            return "was shortened by a spreadsheet; format it as text"
+        if _MADE_FLOAT.fullmatch(text):
+            return "ends in .0, as if it were an amount; write it as text"
+        return ""
+
+
+def _shared(cells: Sequence[Cell], before: Sequence[str]) -> tuple[str, ...]:
+    """Take cells as text; one that repeats the row before is kept once."""
+    texts = tuple("" if isinstance(cell, Unfit) else str(cell) for cell in cells)
+    if len(texts) != len(before):
+        return texts
+    return tuple(old if old == new else new for old, new in zip(before, texts, strict=True))
+
+
+def _levelled(rows: Sequence[Row], columns: Sequence[str]) -> tuple[Row, ...]:
+    """Give the rows of JSON Lines that came before the last name was known their empty cells."""
+    width = len(columns)
+    return tuple(
+        row
+        if len(row.cells) == width
+        else attrs.evolve(row, cells=(*row.cells, *[""] * (width - len(row.cells))))
+        for row in rows
+    )
 
 
 def told_status(outcome: Outcome | None) -> str:
@@ -235,60 +340,3 @@ def exit_status(batch: Batch, outcomes: Mapping[str, Outcome], *, check_only: bo
             return 2
         good += outcome.is_approved or held
     return 0 if good == len(told) else 1
-
-
-def are_results(path: Path) -> bool:
-    """Tell whether a file is empty or holds the results of a batch."""
-    with path.open("rb") as file:
-        header = file.readline(65_536).decode(errors="replace").rstrip("\r\n")
-    return not header or header.endswith(",".join(RESULT_COLUMNS))
-
-
-def write_results(path: Path, batch: Batch, outcomes: Mapping[str, Outcome]) -> None:
-    """Write the input columns and what became of each row, in the input's order, atomically.
-
-    Card number, expiry and CVV are masked. A file that is there is replaced only by a whole one.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow([*batch.columns, *RESULT_COLUMNS])
-    for row in batch.rows:
-        outcome = outcomes.get(row.request.client_orderid)
-        cells = (_masked(*cell) for cell in zip(batch.columns, row.cells, strict=True))
-        writer.writerow([*cells, *_results(outcome)])
-    path = path.resolve()  # a link stays one
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
-
-
-def _results(outcome: Outcome | None) -> list[str]:
-    if outcome is None:
-        return ["unfinished", *[""] * (len(RESULT_COLUMNS) - 1)]
-    return [
-        told_status(outcome),
-        outcome.paynet_order_id or "",
-        outcome.order_stage or "",
-        outcome.error_code or "",
-        outcome.error_message or "",
-        outcome.explanation or "",
-        outcome.redirect_to or "",
-    ]
-
-
-def _masked(column: str, cell: str) -> str:
-    number = cell.strip()
-    if column not in _CARD_COLUMNS or not number:
-        return cell
-    return "****" + number[-4:] if column == "credit_card_number" and len(number) >= 8 else "****"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .batch import Batch, are_results, exit_status, read_batch, totals, write_results
+from .batch import Batch, exit_status, read_batch, totals
 from .console import BAD_CONFIGURATION, UNFINISHED, end_on_signals, say
 from .desk import make_client, make_orchestrator
 from .errors import (
@@ -26,6 +26,7 @@ from .models import Deadlines, Flow, Outcome
 from .payout import not_taken
 from .polling import Polling
 from .request import PayoutRequest
+from .results import are_results, check_ending, remove_leftovers, write_results
 from .settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Plan:
 
 def add_pay(pay: argparse.ArgumentParser) -> None:
     """Give ``billblend pay`` its options."""
-    pay.add_argument("file", type=Path, help="CSV whose headers are the gateway's parameter names")
+    pay.add_argument("file", type=Path, help="CSV, JSON Lines or XLSX of payouts")
     pay.add_argument("--journal", type=Path, required=True, help="where every step is recorded")
     pay.add_argument("--out", type=Path, required=True, help="the results file to write")
     pay.add_argument("--concurrency", type=positive, default=1000, help="most payouts at once")
@@ -156,6 +157,7 @@ def check_out(out: Path, file: Path, journal: Path) -> None:
     key = os.environ.get("BILLBLEND_PRIVATE_KEY", "")
     if out.resolve() in [path.resolve() for path in (file, Path(key), *beside)]:
         raise ConfigurationError(f"--out {out}: give the results a file of their own")
+    check_ending(out)
     if out.exists() and not out.is_file():
         raise ConfigurationError(f"--out {out}: this is no file; give another path")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
@@ -189,6 +191,7 @@ async def run_payouts(
 
     from .report import print_problems, print_totals, progress
 
+    remove_leftovers(plan.out)
     console = Console()
     outcomes: dict[str, Outcome] = {}
     trouble: BaseException | None = None

@@ -247,7 +247,16 @@ def _read_texts(
         elif field in values:
             problems.append(Problem(name, f"is given twice, also as {field} or its alias"))
         else:
-            values[field] = parse_value(PARAMETERS[field], stripped)
+            value = parse_value(PARAMETERS[field], stripped)
+            if PARAMETERS[field].kind is Kind.AMOUNT and isinstance(value, str):
+                # Whoever writes texts knows no Decimal.
+                problems.append(
+                    Problem(
+                        field, "must be a plain number such as 10.42, with a point and no comma"
+                    )
+                )
+                value = _STAND_INS[Kind.AMOUNT]
+            values[field] = value
     for name, row in PARAMETERS.items():
         if row.need is _REQUIRED and name not in values:
             problems.append(Problem(name, "is missing"))

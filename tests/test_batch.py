@@ -1,6 +1,5 @@
 """A file of payouts is taken whole or not at all, and its results are never half written."""
 
-import csv
 import traceback
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from billblend_async.answers import Status
 from billblend_async.batch import (
+    RESULT_COLUMNS,
     Batch,
     Row,
     Total,
@@ -17,15 +17,12 @@ from billblend_async.batch import (
     read_batch,
     told_status,
     totals,
-    write_results,
 )
 from billblend_async.errors import InvalidInput, PayoutConflict
 from billblend_async.models import Alarm, Doubt, OpenReason, Outcome, State
 from billblend_async.request import PayoutRequest
 
 HEADER = "client_orderid,amount,currency,account_number"
-LINK = "https://127.0.0.1/form/1"
-ADDED = "status,paynet_order_id,order_stage,error_code,error_message,explanation,redirect_to"
 SECRET = "hush-4929"
 CARD = "4929000000006"
 
@@ -100,12 +97,18 @@ class TestReading:
             f"{HEADER}\rpo-1,1,USD,12345678\r",
             f"\n{HEADER}\n\n,,,\npo-1,1,USD,12345678\n\n",
             f"\ufeff{HEADER}\npo-1,1,USD,12345678\n",
+            f"{HEADER}\npo-1,1,USD,12345678\n".replace(",", ";"),
+            f"{HEADER}\r\npo-1,1,USD,12345678\r\n".replace(",", "\t"),
+            f"\n;;;\n{HEADER}\npo-1,1,USD,12345678\n".replace(",", ";"),
+            f"\ufeff{HEADER}\npo-1,1,USD,12345678\n".encode("utf-16-le"),
+            f"{HEADER}\npo-1,1,USD,12345678\n".replace(",", "\t").encode("utf-16"),
+            f"\ufeff{HEADER}\npo-1,1,USD,12345678\n".encode("utf-16-be"),
             '"client_orderid", amount ,currency,account_number\n"po-1","1",USD,"12345678"\n',
             "account_number,currency,amount,client_orderid\n12345678,USD,1,po-1\n",
         ],
     )
-    def test_same_payout(self, tmp_path: Path, text: str) -> None:
-        """BOM, line ends, blank lines, quotes and the order of columns make no difference."""
+    def test_same_payout(self, tmp_path: Path, text: str | bytes) -> None:
+        """Delimiter, BOM, encoding, line ends, blank lines, quotes and order make no difference."""
         request = PayoutRequest(
             client_orderid="po-1", amount=Decimal(1), currency="USD", account_number="12345678"
         )
@@ -159,10 +162,9 @@ class TestRefusing:
             ]
         )
 
-        plain = "a plain decimal number in major units such as 10.42, as a Decimal"
         assert [
             "line 3, client_orderid: is missing",
-            f"line 3, amount: must be {plain}",
+            "line 3, amount: must be a plain number such as 10.42, with a point and no comma",
             "line 3, currency: must be a currency code of three capital letters",
             "line 3, cvv2: must have 3 to 4 characters, not 9",
             "line 5, account_number: holds control characters",
@@ -183,12 +185,11 @@ class TestRefusing:
         ],
     )
     def test_columns(self, tmp_path: Path, header: str, expected: list[str]) -> None:
-        """A column that is no parameter, or is there twice, is named before any row is read."""
-        told = [
-            problem
-            for problem in problems(tmp_path, f"{header}\n{SECRET}\n")
-            if "has no column" not in problem
-        ]
+        """A column that is no parameter, or is there twice, is named beside what rows are wrong."""
+        missing, *told, row = problems(tmp_path, f"{header}\n{SECRET}\n")
+
+        assert missing.startswith("header: has no column client_orderid")
+        assert row.startswith("line 2: has 1 cells")
 
         assert [f"column {problem}" for problem in expected] == [
             problem[: len(f"column {start}")] for problem, start in zip(told, expected, strict=True)
@@ -197,10 +198,54 @@ class TestRefusing:
     @pytest.mark.parametrize("row", [f"po-1,1,USD,{CARD}", f"{SECRET};1;USD", SECRET])
     def test_no_header(self, tmp_path: Path, row: str) -> None:
         """A file without a header is refused without repeating its first payout."""
-        hint = "; save it with commas between the cells" if ";" in row else ""
-        expected = [f"header: the first line names no parameter of a payout{hint}"]
+        expected = ["header: the first line names no parameter of a payout"]
 
         assert expected == problems(tmp_path, f"{row}\n{row}\n")
+
+    def test_columns_and_rows(self, tmp_path: Path) -> None:
+        """What is wrong with columns hides nothing of what is wrong with rows."""
+        text = f"client_orderid,amount,iban,cvv2\npo-1,1,x,12\npo-1,{SECRET},x,123\n"
+
+        assert [
+            "header: has no column currency",
+            "column iban: is no parameter of a payout",
+            "line 2, cvv2: must have 3 to 4 characters, not 2",
+            "line 3, client_orderid: is the same as on line 2",
+            "line 3, amount: must be a plain number such as 10.42, with a point and no comma",
+        ] == problems(tmp_path, text)
+
+    def test_results_again(self, tmp_path: Path) -> None:
+        """Results that are given as a payouts file are refused, whatever they hold."""
+        told = "these are the results of an earlier run; give its payouts file instead"
+        header = f"{HEADER},{','.join(RESULT_COLUMNS)}"
+
+        for row in ("", "po-1,1,USD,12345678,approved,7,,,,,\n", f"{SECRET}\n"):
+            assert [f"header: {told}"] == problems(tmp_path, f"{header}\n{row}")
+
+    def test_column_that_is_a_command(self, tmp_path: Path) -> None:
+        """A column's name is shown so that it cannot command the terminal, and in short."""
+        told = problems(tmp_path, f"{HEADER},\x1b[2J,{'x' * 99}\npo-1,1,USD,12345678,,\n")
+
+        assert [
+            r"column \x1b[2J: is no parameter of a payout",
+            f"column {'x' * 40}…: is no parameter of a payout",
+        ] == told
+
+    def test_numbers_made_floats(self, tmp_path: Path) -> None:
+        """A number that a program wrote as one to calculate with is refused, but not an amount."""
+        told = problems(tmp_path, f"{HEADER}\npo-1,12345.0,USD,1234567890.0\n")
+
+        assert [
+            "line 2, account_number: ends in .0, as if it were an amount; write it as text"
+        ] == (told)
+
+    def test_decimal_comma(self, tmp_path: Path) -> None:
+        """An amount with a comma is refused in words for a person with a spreadsheet."""
+        text = f"{HEADER}\npo-1,10,USD,12345678\n".replace(",", ";").replace(";10;", ";10,42;")
+
+        assert [
+            "line 2, amount: must be a plain number such as 10.42, with a point and no comma"
+        ] == problems(tmp_path, text)
 
     def test_missing_columns(self, tmp_path: Path) -> None:
         """A column that every payout needs is missed once, and not in each row."""
@@ -225,8 +270,12 @@ class TestRefusing:
             (HEADER, "the file has a header and no payouts"),
             (f"{HEADER}\n\n,,,\n", "the file has a header and no payouts"),
             (
-                f"{HEADER}\npo-1,1,USD,{SECRET}\n".encode("utf-16"),
+                f"{HEADER}\npo-1,1,USD,{SECRET}\n".encode("utf-16-le"),
                 "is not UTF-8; save it as CSV UTF-8",
+            ),
+            (
+                f"{HEADER}\npo-1,1,USD,{SECRET}\n".encode("utf-16")[:-1],
+                "is not UTF-16; save it as CSV UTF-8",
             ),
             (HEADER.encode() + b"\n\xff" + SECRET.encode(), "is not UTF-8; save it as CSV UTF-8"),
             (f'{HEADER}\npo-1,1,USD,"{SECRET}', "line 2 is no CSV: unexpected end of data"),
@@ -316,91 +365,3 @@ class TestTelling:
             Total("declined", "USD", 1, Decimal("4.10")),
             Total("unfinished", "USD", 1, Decimal("5.10")),
         ] == totals(batch("USD", "USD", "EUR", "USD", "USD"), outcomes)
-
-
-class TestResults:
-    def test_columns(self, tmp_path: Path) -> None:
-        """The results are the input's columns and rows in its order, and what became of each."""
-        outcomes = {
-            "po-2": outcome(
-                2,
-                State.FINAL,
-                "declined",
-                paynet_order_id="77",
-                order_stage="payout_declined",
-                error_code="8",
-                error_message='no, "never"',
-                explanation="line\nline",
-            ),
-            "po-1": outcome(
-                1,
-                State.AWAITING_RECEIVER,
-                open_reason=OpenReason.AWAITING_RECEIVER,
-                redirect_to=LINK,
-            ),
-        }
-        write_results(tmp_path / "out.csv", batch("USD", "GBP", "EUR"), outcomes)
-        with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
-            written = list(csv.reader(file, strict=True))
-
-        told = ["declined", "77", "payout_declined", "8", 'no, "never"', "line\nline", ""]
-        assert [
-            [*HEADER.split(","), *ADDED.split(",")],
-            ["po-1", "1.10", "USD", "1234567890", "awaiting-receiver", *[""] * 5, LINK],
-            ["po-2", "2.10", "GBP", "1234567890", *told],
-            ["po-3", "3.10", "EUR", "1234567890", "unfinished", *[""] * 6],
-        ] == written
-
-    def test_masked(self, tmp_path: Path) -> None:
-        """Card number, expiry and CVV are masked; the account number is kept."""
-        header = f"{HEADER},credit_card_number,expire_month,expire_year,cvv2"
-        rows = [
-            f"po-1,1,USD,12345678, {CARD} ,12,2031,987",
-            "po-2,1,USD,,,,,",
-            "po-3,1,USD,,4929,,,",
-        ]
-        batch = read(tmp_path, "\n".join([header, *rows]))
-        write_results(tmp_path / "out.csv", batch, {})
-        lines = (tmp_path / "out.csv").read_bytes().decode().split("\r\n")
-
-        assert [
-            f"{header},{ADDED}",
-            "po-1,1,USD,12345678,****0006,****,****,****,unfinished,,,,,,",
-            "po-2,1,USD,,,,,,unfinished,,,,,,",
-            "po-3,1,USD,,****,,,,unfinished,,,,,,",
-            "",
-        ] == lines
-
-    def test_replaced(self, tmp_path: Path) -> None:
-        """An earlier results file is replaced by the new one, and nothing else is left there."""
-        path = tmp_path / "out.csv"
-        path.write_text("of yesterday\n" * 1000)
-        write_results(path, batch("USD"), {})
-
-        assert [path] == list(tmp_path.iterdir())
-        assert [f"{HEADER},{ADDED}", "po-1,1.10,USD,1234567890,unfinished,,,,,,"] == (
-            path.read_text().splitlines()
-        )
-
-    def test_failing(self, tmp_path: Path) -> None:
-        """A write that fails leaves the earlier results file whole, and no part of the new one."""
-        path = tmp_path / "out.csv"
-        path.write_text("of yesterday")
-        good = batch("USD", "USD")
-        bad = Row(4, ("po-3", "1", "USD", "half \ud800"), good.rows[0].request)
-
-        with pytest.raises(UnicodeEncodeError):
-            write_results(path, Batch(good.columns, (*good.rows, bad)), {})
-
-        assert "of yesterday" == path.read_text()
-        assert [path] == list(tmp_path.iterdir())
-
-    def test_no_place(self, tmp_path: Path) -> None:
-        """Where no file can be written, the caller learns it, and nothing is left behind."""
-        with pytest.raises(FileNotFoundError):
-            write_results(tmp_path / "nowhere" / "out.csv", batch("USD"), {})
-        (tmp_path / "directory").mkdir()
-        with pytest.raises(OSError, match="directory"):
-            write_results(tmp_path / "directory", batch("USD"), {})
-
-        assert [tmp_path / "directory"] == list(tmp_path.iterdir())

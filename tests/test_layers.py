@@ -86,7 +86,11 @@ ARROWS: dict[str, set[str]] = {
     },
     "endpoint": {"callbacks", "delivery", "logs"},
     "settings": {"models", "keys"},
-    "batch": VALUES,
+    "cells": {"parameters"},
+    "workbook": {"cells"},
+    "sheets": {"request", "cells", "workbook"},
+    "batch": VALUES | {"cells", "sheets", "workbook"},
+    "results": VALUES | {"batch", "cells", "workbook"},
     "report": VALUES,
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
@@ -96,7 +100,7 @@ ARROWS: dict[str, set[str]] = {
     | {"redirects"},
     "console": set(),
     "payroll": {"batch", "console", "desk", "events", "models", "orchestrator", "payout"}
-    | {"polling", "report", "request", "settings"},
+    | {"polling", "report", "request", "results", "settings"},
     "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
     | {"orchestrator", "payroll", "polling", "request"},
     "testing": VALUES | {"keys", "client", "journal", "orchestrator", "polling", "sandbox"},
@@ -109,6 +113,7 @@ PURE = (
     | MACHINE
     | {"observer", "logs"}
     | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
+    | {"cells", "sheets", "workbook", "results"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server
     f"sandbox.{name}"
@@ -130,6 +135,7 @@ HOMES = {
     "starlette": {"sandbox.app", "sandbox.site", "sandbox.messages"},
     "uvicorn": {"server"},
     "sqlite3": {"journal"},
+    "openpyxl": {"workbook"},
 }
 
 

@@ -373,14 +373,16 @@ class TestFromText:
         with pytest.raises(InvalidInput) as caught:
             PayoutRequest.from_text(cells)
 
+        plain = "must be a plain number such as 10.42, with a point and no comma"
         assert [
+            Problem("amount", plain),
             Problem("receiver_phone", "is given twice, also as receiver_phone or its alias"),
             Problem("iban", "is no parameter of a payout"),
             Problem("client_orderid", "is missing"),
             Problem("currency", "is missing"),
-        ] == list(caught.value.problems[:4])
-        named = [problem.field for problem in caught.value.problems[4:]]
-        assert ["amount", "cvv2", "receiver_phone"] == named
+        ] == list(caught.value.problems[:5])
+        named = [problem.field for problem in caught.value.problems[5:]]
+        assert ["cvv2", "receiver_phone"] == named
         assert SECRET not in all_that_is_shown(caught.value)
 
     @pytest.mark.parametrize("cells", [{}, {"client_orderid": " ", "currency": "", "cvv2": ""}])

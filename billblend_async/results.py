@@ -1,0 +1,188 @@
+"""The results of a batch as a file: its own columns and what became of each row."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, Final, Literal
+
+from .batch import RESULT_COLUMNS, Batch, told_status
+from .cells import Form
+from .errors import ConfigurationError
+from .models import Outcome
+from .workbook import check_openpyxl, read_header, write_workbook
+
+__all__ = ["are_results", "check_ending", "harmless", "remove_leftovers", "write_results"]
+
+_CARD_COLUMNS: Final = frozenset({"credit_card_number", "expire_month", "expire_year", "cvv2"})
+_ENDINGS: Final[Mapping[str, Literal["jsonl", "xlsx"]]] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".xlsx": "xlsx",
+}
+_MISLEADING: Final = frozenset({".json", ".ods", ".xls", ".xlsb", ".xlsm"})
+_LONGEST_HEADER: Final = 1 << 20
+
+_TRIGGERS: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+_FORMULA: Final = re.compile(rf"[\s\0]*[{_TRIGGERS}]|[\t\r\n]")
+"""What a spreadsheet takes for a formula, or for the beginning of one."""
+_INNER_FORMULA: Final = re.compile(rf"([,;\t\r\n\"][\s\"]*)(?=[{_TRIGGERS}])")
+"""Where another spreadsheet, which expects another delimiter, would see a cell begin."""
+_CALCULATION: Final = re.compile(r"[-+0-9 ().,]*")
+"""A number, or a phone number: it can call nothing."""
+
+
+def check_ending(path: Path) -> None:
+    """Find out whether results can be written in the form that a file's name promises.
+
+    Raises:
+        ConfigurationError: They cannot; the message says how to mend that.
+    """
+    ending = path.suffix.lower()
+    if ending in _MISLEADING:
+        raise ConfigurationError(f"--out {path}: let it end in .csv, .jsonl or .xlsx")
+    if _ENDINGS.get(ending) == "xlsx":
+        check_openpyxl()
+
+
+def are_results(path: Path) -> bool:
+    """Tell whether a file is empty or holds the results of a batch."""
+    with path.open("rb") as file:
+        header = file.readline(_LONGEST_HEADER)
+        if header.startswith(b"PK"):
+            file.seek(0)
+            return tuple(read_header(file)[-len(RESULT_COLUMNS) :]) == RESULT_COLUMNS
+    text = header.decode("utf-8-sig", errors="replace").rstrip("\r\n")
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            return tuple(json.loads(text))[-len(RESULT_COLUMNS) :] == RESULT_COLUMNS
+    return not text or any(text.endswith(mark.join(RESULT_COLUMNS)) for mark in ",;\t")
+
+
+def write_results(path: Path, batch: Batch, outcomes: Mapping[str, Outcome]) -> None:
+    """Write the input columns and what became of each row, in the input's order, atomically.
+
+    A path that ends in .jsonl or .xlsx gets that form, any other CSV in the manner of the payouts
+    file. Card number, expiry and CVV are masked. A file that is there is replaced only by a whole
+    one.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    rows = _rows(batch, outcomes)
+    with _replacing(path) as file:
+        match _ENDINGS.get(path.suffix.lower()):
+            case "xlsx":
+                write_workbook(file, rows)
+            case "jsonl":
+                _write_objects(file, rows)
+            case _:
+                _write_csv(file, rows, batch.form)
+
+
+def _rows(batch: Batch, outcomes: Mapping[str, Outcome]) -> Iterator[list[str]]:
+    yield [*batch.columns, *RESULT_COLUMNS]
+    for row in batch.rows:
+        outcome = outcomes.get(row.request.client_orderid)
+        cells = (_masked(*cell) for cell in zip(batch.columns, row.cells, strict=True))
+        yield [*cells, *_results(outcome)]
+
+
+def _write_csv(file: BinaryIO, rows: Iterable[list[str]], form: Form) -> None:
+    encoding = "utf-8-sig" if form.has_mark else "utf-8"
+    text = io.TextIOWrapper(file, encoding, newline="")
+    writer = csv.writer(text, delimiter=form.delimiter)
+    writer.writerows([harmless(cell) for cell in row] for row in rows)
+    text.flush()
+    text.detach()  # whoever has opened the file closes it
+
+
+def _write_objects(file: BinaryIO, rows: Iterator[list[str]]) -> None:
+    columns = next(rows)
+    for row in rows:
+        named = dict(zip(columns, row, strict=True))
+        file.write(json.dumps(named, ensure_ascii=False).encode() + b"\n")
+
+
+def harmless(cell: str) -> str:
+    """Write a cell of a CSV file so that no spreadsheet takes it, or a part of it, for a formula.
+
+    Plain numbers stay as they are, and so do phone numbers: they can call nothing.
+    """
+    if not cell or _CALCULATION.fullmatch(cell):
+        return cell
+    if _FORMULA.match(cell):
+        cell = f"'{cell}"
+    return _INNER_FORMULA.sub(r"\1'", cell)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file that takes a path once it is whole, and vanishes if it never is."""
+    path = path.resolve()  # a link stays one
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with contextlib.suppress(OSError):  # not every file system can
+                _hold(handle)
+            yield file
+            file.flush()
+            os.fsync(handle)
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what runs that were killed while they wrote these results have left beside them."""
+    path = path.resolve()
+    left = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part")
+    parts: list[Path] = []
+    with contextlib.suppress(OSError):  # a folder that cannot be listed can be written all the same
+        parts += (each for each in path.parent.iterdir() if left.fullmatch(each.name))
+    for part in parts:
+        # One that is held is being written, and one that is gone has been.
+        with contextlib.suppress(OSError):
+            with part.open("rb+") as file:
+                _hold(file.fileno())
+            part.unlink()
+
+
+def _hold(handle: int) -> None:
+    """Hold a file as long as it is open here.
+
+    Raises:
+        OSError: Somebody else does.
+    """
+    with contextlib.suppress(ModuleNotFoundError):  # Windows removes no open file
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _results(outcome: Outcome | None) -> list[str]:
+    if outcome is None:
+        return ["unfinished", *[""] * (len(RESULT_COLUMNS) - 1)]
+    return [
+        told_status(outcome),
+        outcome.paynet_order_id or "",
+        outcome.order_stage or "",
+        outcome.error_code or "",
+        outcome.error_message or "",
+        outcome.explanation or "",
+        outcome.redirect_to or "",
+    ]
+
+
+def _masked(column: str, cell: str) -> str:
+    number = cell.strip()
+    if column not in _CARD_COLUMNS or not number:
+        return cell
+    return "****" + number[-4:] if column == "credit_card_number" and len(number) >= 8 else "****"
