@@ -29,6 +29,7 @@ from .settings import Settings, read_settings
 
 __all__ = ["main"]
 
+_MOST_PROBLEMS: Final = 100
 _EXIT_STATUS: Final = """\
 exit status:
   0  all payouts are approved
@@ -68,9 +69,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         status: int = arguments.run(arguments)
     except InvalidInput as error:
-        for problem in error.problems:
+        for problem in error.problems[:_MOST_PROBLEMS]:
             print(problem, file=sys.stderr)
-        say(f"{len(error.problems)} problem(s); nothing was sent. Mend them and run again.")
+        more = len(error.problems) - _MOST_PROBLEMS
+        if more > 0:
+            print(f"and {more:,} more", file=sys.stderr)
+        say(f"{len(error.problems):,} problem(s); nothing was sent. Mend them and run again.")
         return BAD_INPUT
     except PayoutNotFound as error:
         say(str(error))

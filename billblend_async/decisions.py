@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,11 +24,14 @@ from .errors import (
     PayoutNotFound,
     Problem,
 )
-from .models import Doubt, OpenReason, Outcome, State
+from .limits import amounts_text
+from .models import Doubt, Outcome, State
 from .payroll import POLL_HELP, Plan, check_out, polling, positive, run_payouts, stands
 from .polling import Polling
+from .preflight import add_confirmation, confirm
 from .request import PayoutRequest
 from .settings import read_settings
+from .survey import approvable, is_approvable
 
 if TYPE_CHECKING:
     from .orchestrator import Orchestrator
@@ -81,6 +83,7 @@ def add_approve(approve: argparse.ArgumentParser) -> None:
     approve.add_argument(
         "--poll", type=polling, default=Polling(), metavar="MIN:MAX", help=POLL_HELP
     )
+    add_confirmation(approve)
     approve.set_defaults(run=_approve)
 
 
@@ -95,6 +98,15 @@ def _approve(arguments: argparse.Namespace) -> int:
     if unknown:
         raise InvalidInput(tuple(Problem(name, "is not in the file") for name in unknown))
     named = set(arguments.client_orderid) or rows
+    found = approvable(batch, arguments.journal, settings, named)
+    if found:
+        confirm(
+            f"approve {len(found):,} payout(s): {amounts_text(found)}",
+            [],
+            endpoint=settings.endpoint,
+            journal=arguments.journal,
+            is_given=arguments.yes,
+        )
     plan = Plan(
         journal=arguments.journal,
         out=arguments.out,
@@ -136,19 +148,14 @@ async def _approvable(
     for request in requests:
         with contextlib.suppress(PayoutNotFound):
             told = await stands(payouts, request)
-            awaits = told.open_reason is OpenReason.AWAITING_APPROVAL
-            if awaits or (told.approved_by is not None and not told.is_finished):
+            if is_approvable(told):
                 yield told
 
 
 def _announce(waiting: Sequence[Outcome]) -> None:
     """Say what is about to be paid."""
-    sums: dict[str, Decimal] = {}
-    for told in waiting:
-        sums[told.currency] = sums.get(told.currency, Decimal(0)) + told.amount
-    amounts = ", ".join(f"{amount:,f} {currency}" for currency, amount in sorted(sums.items()))
     if waiting:
-        say(f"approving {len(waiting)} payout(s): {amounts}")
+        say(f"approving {len(waiting)} payout(s): {amounts_text(waiting)}")
 
 
 def add_withdraw(withdraw: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """Opens what a command works with, from the settings of its environment."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .errors import ConfigurationError
 from .models import Deadlines
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from .orchestrator import Orchestrator
     from .redirects import OnRedirect
 
-__all__ = ["check_journal", "make_client", "make_orchestrator"]
+__all__ = ["check_content", "check_journal", "make_client", "make_orchestrator"]
+
+_SQLITE: Final = b"SQLite format 3\0"
 
 
 def make_client(settings: Settings) -> "Client":
@@ -61,3 +63,21 @@ def check_journal(journal: Path | None) -> None:
     """Refuse a journal that is not there: a new one knows nothing, so its path is a mistake."""
     if journal is not None and not journal.is_file():
         raise ConfigurationError(f"--journal {journal}: there is no such file")
+    check_content(journal)
+
+
+def check_content(journal: Path | None) -> None:
+    """Refuse a file that is no journal, such as the payouts file itself."""
+    if journal is None or not journal.is_file():
+        return
+    reason = ""
+    try:
+        with journal.open("rb") as file:
+            start = file.read(len(_SQLITE))
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    else:
+        if start and start != _SQLITE:
+            reason = "this is no journal; give the path of one, or of a file that is not there yet"
+    if reason:
+        raise ConfigurationError(f"--journal {journal}: {reason}")

@@ -19,7 +19,7 @@ from .logs import fields
 from .models import Endpoint
 from .monitor import Monitor
 from .observer import Observers
-from .payout import Payout, outcome
+from .payout import Payout, differences, outcome
 from .polling import Polling
 from .questions import Questions
 from .redirects import OnRedirect, Redirects
@@ -179,12 +179,7 @@ class Means:
         Raises:
             PayoutConflict: It differs; the error says in what.
         """
-        same = {
-            "amount": payout.amount == request.amount,
-            "currency": payout.currency == request.currency,
-            "receiver": payout.fingerprint == request.fingerprint(self.journal.fingerprint_key),
-        }
-        differs = tuple(name for name, is_same in same.items() if not is_same)
+        differs = differences(payout, request, self.journal.fingerprint_key)
         if differs:
             raise PayoutConflict(payout.client_orderid, differs)
 

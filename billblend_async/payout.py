@@ -11,7 +11,16 @@ from .events import Opened
 from .models import Alarm, Deadlines, Doubt, Flow, OpenReason, Outcome, State
 from .request import PayoutRequest
 
-__all__ = ["FRESH_FOR", "Payout", "deadline", "is_fresh", "not_taken", "open_payout", "outcome"]
+__all__ = [
+    "FRESH_FOR",
+    "Payout",
+    "deadline",
+    "differences",
+    "is_fresh",
+    "not_taken",
+    "open_payout",
+    "outcome",
+]
 
 FRESH_FOR: Final = 10.0
 """Seconds for which a validated answer, or a claim, is young enough to send on."""
@@ -96,6 +105,22 @@ def open_payout(event: Opened) -> Payout:
         opened_at=event.at,
         since=event.at,
     )
+
+
+def differences(payout: Payout, request: PayoutRequest, key: bytes) -> tuple[str, ...]:
+    """Name what a request would pay otherwise than the payout that has its id.
+
+    Args:
+        payout: The payout.
+        request: What was handed in.
+        key: The secret under which the journal fingerprints receivers.
+    """
+    same = {
+        "amount": payout.amount == request.amount,
+        "currency": payout.currency == request.currency,
+        "receiver": payout.fingerprint == request.fingerprint(key),
+    }
+    return tuple(name for name, is_same in same.items() if not is_same)
 
 
 def is_fresh(payout: Payout, at: float) -> bool:

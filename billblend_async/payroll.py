@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .batch import Batch, exit_status, read_batch, totals
+from .batch import Batch, exit_status, totals
 from .console import BAD_CONFIGURATION, UNFINISHED, end_on_signals, say
 from .desk import make_client, make_orchestrator
 from .errors import (
@@ -25,6 +25,7 @@ from .errors import (
 from .models import Deadlines, Flow, Outcome
 from .payout import not_taken
 from .polling import Polling
+from .preflight import add_preflight, is_cleared, read_file
 from .request import PayoutRequest
 from .results import are_results, check_ending, remove_leftovers, write_results
 from .settings import Settings, read_settings
@@ -77,9 +78,14 @@ class Plan:
 
 def add_pay(pay: argparse.ArgumentParser) -> None:
     """Give ``billblend pay`` its options."""
-    pay.add_argument("file", type=Path, help="CSV, JSON Lines or XLSX of payouts")
-    pay.add_argument("--journal", type=Path, required=True, help="where every step is recorded")
-    pay.add_argument("--out", type=Path, required=True, help="the results file to write")
+    pay.add_argument(
+        "file",
+        type=Path,
+        help="CSV, JSON Lines or XLSX whose columns are the gateway's parameter names",
+    )
+    pay.add_argument("--journal", type=Path, help="where every step is recorded")
+    pay.add_argument("--out", type=Path, help="the results file to write: .csv, .jsonl or .xlsx")
+    add_preflight(pay)
     pay.add_argument("--concurrency", type=positive, default=1000, help="most payouts at once")
     pay.add_argument("--poll", type=polling, default=Polling(), metavar="MIN:MAX", help=POLL_HELP)
     way = pay.add_mutually_exclusive_group()
@@ -114,32 +120,44 @@ def positive(text: str) -> int:
 def polling(text: str) -> Polling:
     """Read how often to ask."""
     shortest, _, longest = text.partition(":")
-    with contextlib.suppress(ValueError):
-        return Polling(shortest=float(shortest), longest=float(longest))
-    raise argparse.ArgumentTypeError("must be MIN:MAX in seconds, such as 3:5")
+    try:
+        low, high = float(shortest), float(longest)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be MIN:MAX in seconds, such as 3:5") from None
+    slowest = Polling().slowest
+    if not 0 < low <= high <= slowest:
+        wrong = f"MIN must be above 0 and at most MAX, and MAX at most {slowest:g}, such as 3:5"
+        raise argparse.ArgumentTypeError(wrong)
+    return Polling(shortest=low, longest=high)
 
 
 def _deadline(text: str) -> tuple[str, float]:
     name, _, seconds = text.partition("=")
+    if name not in _DEADLINES:
+        known = ", ".join(_DEADLINES)
+        raise argparse.ArgumentTypeError(f"must be NAME=SECONDS with one of {known}")
     with contextlib.suppress(ValueError):
-        if name in _DEADLINES:
-            Deadlines(**{name: float(seconds)})  # making it checks the number
-            return name, float(seconds)
-    known = ", ".join(_DEADLINES)
-    raise argparse.ArgumentTypeError(f"must be NAME=SECONDS with one of {known}")
+        Deadlines(**{name: float(seconds)})  # making it checks the number
+        return name, float(seconds)
+    wrong = f"{name} must be a number of seconds above 0, such as {name}=600"
+    raise argparse.ArgumentTypeError(wrong)
 
 
 def _pay(arguments: argparse.Namespace) -> int:
-    batch = read_batch(arguments.file)
+    batch = read_file(arguments)
     settings = read_settings(os.environ)
-    check_out(arguments.out, arguments.file, arguments.journal)
+    if None not in (arguments.out, arguments.journal):  # else it is a dry run
+        check_out(arguments.out, arguments.file, arguments.journal)
+    flow, pay = Flow.ONE_STEP if arguments.one_step else Flow.CHECK_PAY, not arguments.check_only
+    if not is_cleared(arguments, batch, settings, flow=flow, pay=pay):
+        return 0
     plan = Plan(
         journal=arguments.journal,
         out=arguments.out,
         polling=arguments.poll,
         concurrency=arguments.concurrency,
-        flow=Flow.ONE_STEP if arguments.one_step else Flow.CHECK_PAY,
-        pay=not arguments.check_only,
+        flow=flow,
+        pay=pay,
         deadlines=Deadlines(**dict(arguments.deadline)),
     )
     return asyncio.run(run_batch(settings, batch, plan))

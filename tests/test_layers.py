@@ -91,6 +91,9 @@ ARROWS: dict[str, set[str]] = {
     "sheets": {"request", "cells", "workbook"},
     "batch": VALUES | {"cells", "sheets", "workbook"},
     "results": VALUES | {"batch", "cells", "workbook"},
+    "limits": VALUES | {"batch"},
+    "survey": VALUES | {"batch", "journal", "limits", "payout", "settings"},
+    "preflight": VALUES | {"batch", "desk", "limits", "settings", "survey"},
     "report": VALUES,
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
@@ -100,9 +103,9 @@ ARROWS: dict[str, set[str]] = {
     | {"redirects"},
     "console": set(),
     "payroll": {"batch", "console", "desk", "events", "models", "orchestrator", "payout"}
-    | {"polling", "report", "request", "results", "settings"},
+    | {"polling", "preflight", "report", "request", "results", "settings"},
     "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
-    | {"orchestrator", "payroll", "polling", "request"},
+    | {"limits", "orchestrator", "payroll", "polling", "preflight", "request", "survey"},
     "testing": VALUES | {"keys", "client", "journal", "orchestrator", "polling", "sandbox"},
     "cli": set(FILES),
     "__main__": {"cli"},

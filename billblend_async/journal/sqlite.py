@@ -23,7 +23,7 @@ from .database import Database, journal_mode
 from .records import erase_secrets, fold_events, read_event, seal_event, write_event
 from .writer import Writer
 
-__all__ = ["SqliteJournal", "journal_mode"]
+__all__ = ["SqliteJournal", "journal_mode", "load_payout"]
 
 T = TypeVar("T")
 
@@ -155,7 +155,7 @@ class SqliteJournal:
                 if database.is_restored:
                     payout = _write(database, payout, Restored(at=opened.at))
                 return payout
-            found = _load(database, key)
+            found = load_payout(database, key)
             if found is None:
                 raise _damaged(database, key, "it can be neither written nor read")
             return found[0]
@@ -205,13 +205,13 @@ class SqliteJournal:
     async def load(self, client_orderid: str) -> Payout | None:
         """Fold a payout from its events; None when there is no such payout."""
         key = _checked(client_orderid)
-        found = await self._do(lambda database: _load(database, key), writes=False)
+        found = await self._do(lambda database: load_payout(database, key), writes=False)
         return None if found is None else found[0]
 
     async def history(self, client_orderid: str) -> list[Event]:
         """Read a payout's events in order; empty when there is no such payout."""
         key = _checked(client_orderid)
-        found = await self._do(lambda database: _load(database, key), writes=False)
+        found = await self._do(lambda database: load_payout(database, key), writes=False)
         return [] if found is None else found[1]
 
     async def payouts(self, states: Collection[State] | None = None) -> AsyncIterator[Payout]:
@@ -271,7 +271,7 @@ def _write(database: Database, payout: Payout, event: Event) -> Payout:
     return becomes
 
 
-def _load(database: Database, key: str) -> tuple[Payout, list[Event]] | None:
+def load_payout(database: Database, key: str) -> tuple[Payout, list[Event]] | None:
     """Read a payout and its events, and compare them with what the list says."""
     listed = database.execute(_LISTED, (key,)).fetchone()
     events = _events(database, key)
@@ -320,7 +320,7 @@ def _event(
 
 
 def _listed(database: Database, key: str) -> Payout:
-    found = _load(database, key)
+    found = load_payout(database, key)
     if found is None:
         raise _damaged(database, key, "it is listed and cannot be read")
     return found[0]

@@ -1,0 +1,131 @@
+"""What a file of payouts may sum to and hold: limits that its owner knows and the file does not."""
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Final
+
+import attrs
+
+from .batch import Batch
+from .errors import InvalidInput, Problem
+from .models import Outcome
+from .request import PayoutRequest
+
+__all__ = ["Limits", "add_limits", "amounts_text", "check_limits", "limits_of"]
+
+Amount = PayoutRequest | Outcome
+"""Whatever has an amount and a currency."""
+
+_AMOUNT: Final = r"[0-9]{1,40}(?:\.[0-9]{1,40})?"
+_NAMED_AMOUNT: Final = re.compile(rf"([A-Z]{{3}})=({_AMOUNT})")
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What a file may hold.
+
+    Attributes:
+        totals: What it must sum to per currency; every currency is named, or none is.
+        most: The largest amount of a row per currency.
+        most_of_any: The largest amount of a row in any other currency; None is no limit.
+    """
+
+    totals: Mapping[str, Decimal] = attrs.field(factory=dict)
+    most: Mapping[str, Decimal] = attrs.field(factory=dict)
+    most_of_any: Decimal | None = None
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Give a command the options that say what a file may hold."""
+    parser.add_argument(
+        "--expect-total",
+        type=_named_amount,
+        action="append",
+        default=[],
+        metavar="CURRENCY=AMOUNT",
+        help="refuse a file that sums to anything else; once for each currency",
+    )
+    parser.add_argument(
+        "--max-amount",
+        type=_limit,
+        action="append",
+        default=[],
+        metavar="[CURRENCY=]AMOUNT",
+        help="refuse a file with a payout above this; a bare amount is for every other currency",
+    )
+
+
+def _named_amount(text: str) -> tuple[str, Decimal]:
+    named = _NAMED_AMOUNT.fullmatch(text)
+    if named is None:
+        raise argparse.ArgumentTypeError("must be CURRENCY=AMOUNT, such as EUR=1234.50")
+    return named[1], Decimal(named[2])
+
+
+def _limit(text: str) -> tuple[str, Decimal]:
+    if re.fullmatch(_AMOUNT, text):
+        return "", Decimal(text)
+    if _NAMED_AMOUNT.fullmatch(text):
+        return _named_amount(text)
+    raise argparse.ArgumentTypeError("must be CURRENCY=AMOUNT or AMOUNT, such as EUR=500 or 500")
+
+
+def limits_of(arguments: argparse.Namespace) -> Limits:
+    """Read the limits of a command line.
+
+    Raises:
+        InvalidInput: One is given twice.
+    """
+    given = {"--expect-total": arguments.expect_total, "--max-amount": arguments.max_amount}
+    problems = [
+        Problem(f"{option} {currency}".rstrip(), "is given twice; give it once")
+        for option, amounts in given.items()
+        for currency, times in Counter(currency for currency, _ in amounts).items()
+        if times > 1
+    ]
+    if problems:
+        raise InvalidInput(tuple(problems))
+    most = dict(arguments.max_amount)
+    return Limits(totals=dict(arguments.expect_total), most_of_any=most.pop("", None), most=most)
+
+
+def check_limits(batch: Batch, limits: Limits) -> None:
+    """Refuse a file that sums to anything else than was expected, or has too large an amount.
+
+    Raises:
+        InvalidInput: Every row and currency in question is named.
+    """
+    problems = []
+    sums, expected = _sums(row.request for row in batch.rows), limits.totals
+    for currency in sorted({*sums, *expected} if expected else ()):
+        found = sums.get(currency, Decimal(0))
+        if currency not in expected:
+            wrong = f"is not given, and the file holds {found:,f} {currency}"
+            problems.append(Problem(f"--expect-total {currency}", wrong))
+        elif found != expected[currency]:
+            wrong = f"is {expected[currency]:,f}, but the file sums to {found:,f}"
+            problems.append(Problem(f"--expect-total {currency}", wrong))
+    for row in batch.rows:
+        currency = row.request.currency
+        most = limits.most.get(currency, limits.most_of_any)
+        if most is not None and row.request.amount > most:
+            wrong = f"is above --max-amount, which is {most:,f} {currency}"
+            problems.append(Problem(batch.place(row, "amount"), wrong))
+    if problems:
+        raise InvalidInput(tuple(problems))
+
+
+def _sums(requests: Iterable[Amount]) -> dict[str, Decimal]:
+    sums: dict[str, Decimal] = {}
+    for request in requests:
+        sums[request.currency] = sums.get(request.currency, Decimal(0)) + request.amount
+    return sums
+
+
+def amounts_text(requests: Iterable[Amount]) -> str:
+    """Write what payouts sum to per currency, such as ``1,234.50 EUR, 99.00 USD``."""
+    sums = sorted(_sums(requests).items())
+    return ", ".join(f"{amount:,f} {currency}" for currency, amount in sums)

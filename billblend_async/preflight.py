@@ -1,0 +1,118 @@
+"""What happens before money moves: a file is checked, the journal is asked, a person says yes."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .batch import Batch, read_batch
+from .desk import check_content
+from .errors import ConfigurationError
+from .limits import add_limits, amounts_text, check_limits, limits_of
+from .models import BASE_URLS, Endpoint, Flow, is_loopback
+from .settings import Settings
+from .survey import survey
+
+__all__ = ["add_confirmation", "add_preflight", "confirm", "is_cleared", "read_file"]
+
+
+def add_preflight(pay: argparse.ArgumentParser) -> None:
+    """Give ``billblend pay`` the options for what happens before."""
+    pay.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would happen; send and write nothing (--journal and --out may be left out)",
+    )
+    add_limits(pay)
+    add_confirmation(pay)
+    pay.set_defaults(refuse=pay.error)
+
+
+def add_confirmation(parser: argparse.ArgumentParser) -> None:
+    """Give a command the option that answers its question beforehand."""
+    parser.add_argument("--yes", action="store_true", help="do not ask before real money moves")
+
+
+def read_file(arguments: argparse.Namespace) -> Batch:
+    """Read the file of ``billblend pay``, and hold it to the limits of the command line.
+
+    Raises:
+        InvalidInput: Something is wrong with the file, or it is beyond the limits.
+    """
+    given = {"--journal": arguments.journal, "--out": arguments.out}
+    missing = [name for name, path in given.items() if path is None]
+    if missing and not arguments.dry_run:
+        arguments.refuse(f"the following arguments are required: {', '.join(missing)}")
+    limits = limits_of(arguments)
+    batch = read_batch(arguments.file)
+    check_limits(batch, limits)
+    if arguments.dry_run:
+        print(f"{arguments.file.name}: {_told(batch)}", flush=True)
+    return batch
+
+
+def is_cleared(
+    arguments: argparse.Namespace, batch: Batch, settings: Settings, *, flow: Flow, pay: bool
+) -> bool:
+    """Ask the journal and, where real money moves, a person; False when it was a dry run.
+
+    Raises:
+        InvalidInput: The journal holds ids of the file for other payouts.
+        ConfigurationError: The journal is none, or nobody says yes.
+        JournalError: The journal cannot be read, or is somebody else's.
+    """
+    check_content(arguments.journal)
+    found = survey(batch, arguments.journal, settings, flow=flow, pay=pay)
+    if arguments.dry_run:
+        for group in found.groups():
+            print(group)
+        print("Nothing was sent or written.")
+        return False
+    if not found.is_finished:
+        confirm(
+            f"{'pay' if pay else 'check'} {_told(batch)}",
+            found.groups(),
+            endpoint=settings.endpoint,
+            journal=arguments.journal,
+            is_given=arguments.yes,
+        )
+    return True
+
+
+def _told(batch: Batch) -> str:
+    amounts = amounts_text(row.request for row in batch.rows)
+    return f"{len(batch.rows):,} payout(s), {amounts}"
+
+
+def confirm(
+    what: str, details: Iterable[object], *, endpoint: Endpoint, journal: Path, is_given: bool
+) -> None:
+    """Let a person say yes before real money moves.
+
+    Args:
+        what: What is about to happen, such as ``pay 2 payouts``.
+        details: Lines that say more.
+        endpoint: Where; the sandbox and this machine move no money, so nobody is asked.
+        journal: The journal.
+        is_given: Whether the command line says yes already.
+
+    Raises:
+        ConfigurationError: Nobody can be asked, or they do not say yes.
+    """
+    host = _host(endpoint.base_url)
+    if is_given or is_loopback(host) or host == _host(BASE_URLS["sandbox"]):
+        return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise ConfigurationError(
+            f"{host} moves real money and nobody can be asked here; add --yes to {what}"
+        )
+    lines = [f"About to {what}", *map(str, details), f"with the journal {journal}, at {host}."]
+    print("\n".join(lines), file=sys.stderr)
+    print("Type yes to go on: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() != "yes":
+        raise ConfigurationError("not confirmed, so nothing was sent")
+
+
+def _host(base_url: str) -> str:
+    return (urlsplit(base_url).hostname or "").rstrip(".")

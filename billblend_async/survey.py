@@ -1,0 +1,179 @@
+"""Where the payouts of a file stand before a run, from the journal, which is not changed."""
+
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from .batch import Batch
+from .errors import InvalidInput, Problem
+from .limits import amounts_text
+from .models import Flow, OpenReason, Outcome, State
+from .payout import Payout, differences, outcome
+from .request import PayoutRequest
+from .settings import Settings
+
+__all__ = ["Group", "Survey", "approvable", "is_approvable", "survey"]
+
+_NEW: Final = "new"
+_GOES_ON: Final = "begun"
+_HELD: Final = "awaiting approval"
+_PARKED: Final = "needing a person"
+_FINISHED: Final = "finished"
+_ACTIONS: Final = {
+    _NEW: "",  # the way of the run says it
+    _GOES_ON: "to go on where they stand",
+    _HELD: "to be left alone; see billblend approve",
+    _PARKED: "to be asked about only; see billblend attention list",
+    _FINISHED: "to be left alone",
+}
+
+
+@attrs.frozen
+class Group:
+    """Rows of a file for which a run does the same.
+
+    Attributes:
+        word: What they have in common.
+        payouts: How many.
+        amounts: Their sums, as text.
+        action: What a run does with them.
+    """
+
+    word: str
+    payouts: int
+    amounts: str
+    action: str
+
+    def __str__(self) -> str:
+        """Read as a line of a list."""
+        return f"{self.payouts:>9,} {self.word}: {self.amounts}, {self.action}"
+
+
+@attrs.frozen
+class Survey:
+    """Where the payouts of a file stand before a run.
+
+    Attributes:
+        batch: The file.
+        outcomes: Those that the journal knows, by client_orderid.
+        new: What a run does with the others.
+    """
+
+    batch: Batch
+    outcomes: Mapping[str, Outcome]
+    new: str
+
+    def groups(self) -> list[Group]:
+        """Sort the rows by what a run does with them."""
+        words: dict[str, list[PayoutRequest]] = {word: [] for word in _ACTIONS}
+        for row in self.batch.rows:
+            words[_word(self.outcomes.get(row.request.client_orderid))].append(row.request)
+        return [
+            Group(word, len(requests), amounts_text(requests), _ACTIONS[word] or self.new)
+            for word, requests in words.items()
+            if requests
+        ]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return all(group.word == _FINISHED for group in self.groups())
+
+
+def _word(told: Outcome | None) -> str:
+    if told is None:
+        return _NEW
+    if told.is_finished:
+        return _FINISHED
+    if told.state is State.ATTENTION:
+        return _PARKED
+    return _HELD if told.open_reason is OpenReason.AWAITING_APPROVAL else _GOES_ON
+
+
+def survey(
+    batch: Batch, journal: Path | None, settings: Settings, *, flow: Flow, pay: bool
+) -> Survey:
+    """Compare a file with the journal, which is not changed, before anything is sent.
+
+    Args:
+        batch: The file.
+        journal: The journal; one that is not there knows nothing.
+        settings: Whose payouts the journal must hold.
+        flow: Which way the payouts are to go.
+        pay: Whether they are to be paid, or only checked.
+
+    Raises:
+        InvalidInput: The journal holds ids of the file for other payouts; every line is named.
+        JournalError: The journal cannot be read, or is somebody else's.
+    """
+    found, key = _find(batch, journal, settings)
+    problems = []
+    for row in batch.rows:
+        payout = found.get(row.request.client_orderid)
+        wrong = "" if payout is None else _conflict(payout, row.request, key, flow, pay=pay)
+        if wrong:
+            problems.append(Problem(batch.place(row, "client_orderid"), wrong))
+    if problems:
+        raise InvalidInput(tuple(problems))
+    new = "to be paid in one step" if flow is Flow.ONE_STEP else "to be checked and then paid"
+    outcomes = {name: outcome(payout) for name, payout in found.items()}
+    return Survey(batch, outcomes, new if pay else "to be checked only")
+
+
+def approvable(
+    batch: Batch, journal: Path, settings: Settings, names: Container[str]
+) -> list[Outcome]:
+    """List the payouts of a file, among these names, that an approval pays.
+
+    Raises:
+        JournalError: The journal cannot be read, or is somebody else's.
+    """
+    found, key = _find(batch, journal, settings)
+    same = (
+        outcome(found[row.request.client_orderid])
+        for row in batch.rows
+        if row.request.client_orderid in found
+        and not differences(found[row.request.client_orderid], row.request, key)
+    )
+    return [told for told in same if told.client_orderid in names and is_approvable(told)]
+
+
+def is_approvable(told: Outcome) -> bool:
+    """Tell whether a payout awaits approval, or was approved in a run that did not end well."""
+    awaits = told.open_reason is OpenReason.AWAITING_APPROVAL
+    return awaits or (told.approved_by is not None and not told.is_finished)
+
+
+def _find(
+    batch: Batch, journal: Path | None, settings: Settings
+) -> tuple[dict[str, Payout], bytes]:
+    """Read the payouts of a file that the journal knows, and the key of its fingerprints."""
+    if journal is None:
+        return {}, b""
+    from .journal import Owner
+    from .journal.lookup import Lookup
+
+    endpoint, login = settings.endpoint, settings.credentials.login
+    owner = Owner(base_url=endpoint.base_url, login=login, endpoint=endpoint.path)
+    names = [row.request.client_orderid for row in batch.rows]
+    with Lookup(journal, owner) as lookup:
+        found = zip(names, lookup.find(names), strict=True)
+        known = {name: payout for name, payout in found if payout is not None}
+        return known, lookup.fingerprint_key
+
+
+def _conflict(payout: Payout, request: PayoutRequest, key: bytes, flow: Flow, *, pay: bool) -> str:
+    """Say why a run would not take a row as the payout that the journal holds; empty if it does."""
+    differs = differences(payout, request, key)
+    if differs:
+        other = " and ".join(differs)
+        return f"is in the journal with another {other}; use a new id, or put the row back"
+    if payout.flow is not flow:
+        how = "with" if payout.flow is Flow.ONE_STEP else "without"
+        return f"was begun {how} --one-step; run it {how} it again, or use a new id"
+    is_settled = payout.held or payout.approved_by is not None or payout.state.is_terminal
+    if not pay and not is_settled:
+        return "was begun to be paid; leave out --check-only, or withdraw it first"
+    return ""
