@@ -28,6 +28,10 @@ _ACCESS_REFUSED: Final = (401, 403)
 _NOBODY_THERE: Final = (404, 405, 410, 501)
 _UNREACHABLE: Final = "the gateway cannot be reached ({}); check the network and the base URL"
 _LOST: Final = "the gateway's answers get lost ({}); sending goes on, one by one, once they come"
+_UNANSWERED: Final = (
+    "the gateway leaves questions unanswered ({}); they are asked again, and payouts go on once it "
+    "answers"
+)
 
 log = logging.getLogger(__name__)
 
@@ -212,9 +216,15 @@ class Breaker:
 
 
 class BackOff:
-    """Spaces the questions out while the gateway answers none of them, for all payouts alike."""
+    """Spaces the questions out while the gateway answers none of them, for all payouts alike.
+
+    Attributes:
+        trouble: A sentence that says why no news comes, once several questions in a row were not
+            answered; None while answers come.
+    """
 
     def __init__(self) -> None:
+        self.trouble: str | None = None
         self._pause = 0.0
         self._until = -math.inf
         self._since: float | None = None
@@ -236,9 +246,12 @@ class BackOff:
         """Take in what became of a question."""
         if not isinstance(answer, NoAnswer) or answer.readable:
             self._pause, self._until, self._since = 0.0, -math.inf, None
+            self.trouble = None
             return
         if self._since is None:
             self._since = _clock()
+        else:
+            self.trouble = _UNANSWERED.format(answer.reason)
         if _clock() >= self._until:
             self._pause = min(max(_SHORTEST_BACK_OFF, 2 * self._pause), _LONGEST_PAUSE)
             self._until = _clock() + self._pause

@@ -20,6 +20,14 @@ class Oversight:
         self._means = means
         self._crew = crew
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing goes on just now, in a sentence with what to do; None while all is well.
+
+        It is about the gateway as a whole; what keeps a single payout is told by its outcome.
+        """
+        return self._means.breaker.trouble or self._means.back_off.trouble
+
     async def status(self, client_orderid: str) -> Outcome:
         """Tell where a payout stands, from the journal; nothing is asked or sent.
 
