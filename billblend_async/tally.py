@@ -1,0 +1,335 @@
+"""Counts where the payouts of a run stand; a move costs the same however many there are."""
+
+from collections import Counter, deque
+from collections.abc import Collection, Iterable
+from decimal import Decimal
+from functools import cache
+from typing import Final
+
+import attrs
+
+from .answers import Status
+from .errors import SendingStopped
+from .events import Event
+from .models import Outcome, State
+from .observer import Command, Observer, SendEnd, StatusEnd
+from .payout import Payout
+from .request import PayoutRequest
+from .snapshot import Case, Group, Phase, Snapshot
+
+__all__ = ["Tally"]
+
+_SHOWN: Final = 5
+"""How many of the latest cases are kept."""
+_WINDOW: Final = 20.0
+"""Seconds over which the pace is taken."""
+_SHORTEST_WINDOW: Final = 3.0
+
+
+_PHASES: Final = {
+    State.NEW: Phase.CHECK,
+    State.CHECKING: Phase.CHECK,
+    State.VALIDATING: Phase.BANK,
+    State.VALIDATED: Phase.BANK,
+    State.PAYING: Phase.PAY,
+    State.AWAITING_FINAL: Phase.FINAL,
+    State.AWAITING_RECEIVER: Phase.RECEIVER,
+    State.ATTENTION: Phase.PERSON,
+}
+_LATER: Final = {
+    Phase.CHECK: (Phase.BANK, Phase.PAY, Phase.FINAL, Phase.RECEIVER),
+    Phase.BANK: (Phase.PAY, Phase.FINAL, Phase.RECEIVER),
+    Phase.PAY: (Phase.FINAL, Phase.RECEIVER),
+    Phase.FINAL: (),
+}
+"""The phases in which a payout is through another; nobody gets through a receiver or a person."""
+
+
+@attrs.frozen
+class _Standing:
+    """Where a payout stands: equal ones are one object, so that a move is seen at once."""
+
+    group: Group
+    phase: Phase | None
+    is_over: bool
+    is_ended: bool
+
+
+_NOT_BEGUN: Final = _Standing(Group.WAITING, None, is_over=False, is_ended=False)
+_NOT_TAKEN: Final = _Standing(Group.UNFINISHED, None, is_over=True, is_ended=False)
+_REFUSED_HERE: Final = _Standing(Group.NEEDS_PERSON, Phase.PERSON, is_over=True, is_ended=False)
+
+
+class Tally(Observer):
+    """Follows the payouts of a run.
+
+    Args:
+        requests: The payouts that the run is about; others are not counted.
+        is_one_step: Whether they go without a check.
+        pays: Whether they are paid, or only checked.
+
+    Attributes:
+        answers: How many answers of the gateway have come in.
+    """
+
+    def __init__(
+        self, requests: Iterable[PayoutRequest], *, is_one_step: bool = False, pays: bool = True
+    ) -> None:
+        self.answers = 0
+        self._requests = {request.client_orderid: request for request in requests}
+        self._is_one_step = is_one_step
+        self._shown = _phases(is_one_step=is_one_step, pays=pays)
+        self._standings: dict[str, _Standing] = {}
+        self._pace = _Pace()
+        self._back: set[str] = set()
+        self._people: deque[Case] = deque(maxlen=_SHOWN)
+        self._refusals: deque[Case] = deque(maxlen=_SHOWN)
+        self._news: list[Case] = []
+        self._finished = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Count every payout as one that has not begun."""
+        currencies = Counter(request.currency for request in self._requests.values())
+        self._currencies = tuple(name for name, _ in currencies.most_common())
+        self._counts = dict.fromkeys(Group, 0)
+        self._amounts = {group: dict.fromkeys(self._currencies, Decimal(0)) for group in Group}
+        self._now = dict.fromkeys(Phase, 0)
+        self._ended = self._over = self._receivers = 0
+        for request in self._requests.values():
+            self._count(_NOT_BEGUN, request, 1)
+
+    def only(self, names: Collection[str]) -> None:
+        """Count these payouts and no others, before any has begun: a run leaves the rest alone."""
+        self._requests = {n: request for n, request in self._requests.items() if n in names}
+        self._begin()
+
+    def joined(self, payout: Payout) -> None:
+        """Take in where a payout stands when the run comes to it."""
+        self._follow(payout, is_earlier=True)
+
+    def changed(self, payout: Payout, event: Event) -> None:  # noqa: ARG002 - what it is told
+        """Take in a change."""
+        self._follow(payout)
+
+    def overtaken(self, payout: Payout) -> None:
+        """Take in where another process has led a payout."""
+        self._follow(payout)
+
+    def asked(
+        self,
+        payout: Payout,  # noqa: ARG002 - what it is told
+        answer: StatusEnd,
+        seconds: float,  # noqa: ARG002 - likewise
+        late: float,  # noqa: ARG002 - likewise
+    ) -> None:
+        """Take note that the gateway answers."""
+        self.answers += answer != "no-answer"
+
+    def sent(
+        self,
+        payout: Payout,  # noqa: ARG002 - what it is told
+        command: Command,  # noqa: ARG002 - likewise
+        answer: SendEnd,
+        seconds: float,  # noqa: ARG002 - likewise
+    ) -> None:
+        """Take note that the gateway answers."""
+        self.answers += answer in {"accepted", "refused"}
+
+    def hear(self, outcome: Outcome) -> None:
+        """Take in how the run has handed a payout back."""
+        if isinstance(outcome.problem, SendingStopped):
+            self._move(outcome, _NOT_TAKEN)
+        elif outcome.problem is not None:
+            self._move(outcome, _REFUSED_HERE)
+        else:
+            if not outcome.is_finished:
+                self._back.add(outcome.client_orderid)
+            self._follow(outcome)
+
+    def snapshot(
+        self,
+        seconds: float,
+        *,
+        trouble: str | None = None,
+        trouble_seconds: float = 0.0,
+        under_way: int = 0,
+        is_stopping: bool = False,
+    ) -> Snapshot:
+        """Tell where all payouts stand; ask for it again and again, since it takes the pace too.
+
+        Args:
+            seconds: Since the run began.
+            trouble: What to say of it.
+            trouble_seconds: Likewise.
+            under_way: Likewise.
+            is_stopping: Likewise.
+        """
+        per_second = self._pace.take(seconds, self._finished)
+        going = len(self._requests) - self._over - self._receivers
+        held = self._counts[Group.AWAITING_APPROVAL]
+        through = {
+            phase: self._ended + sum(self._now[each] for each in later)
+            for phase, later in _LATER.items()
+        }
+        through[Phase.BANK] += held  # the bank has had its say; a person has not
+        news, self._news = tuple(self._news), []
+        cases = (*reversed(self._people), *reversed(self._refusals))
+        return Snapshot(
+            seconds=seconds,
+            total=len(self._requests),
+            currencies=self._currencies,
+            counts=dict(self._counts),
+            amounts={group: dict(sums) for group, sums in self._amounts.items()},
+            phases=self._shown,
+            now={**self._now, Phase.BANK: self._now[Phase.BANK] - held},
+            through=through,
+            receivers=self._receivers,
+            finished=self._finished,
+            per_second=per_second,
+            seconds_left=going / per_second if per_second else None,
+            cases=cases[:_SHOWN],
+            news=news,
+            trouble=trouble,
+            trouble_seconds=trouble_seconds,
+            under_way=under_way,
+            is_stopping=is_stopping,
+        )
+
+    def _follow(self, told: Payout | Outcome, *, is_earlier: bool = False) -> None:
+        state = told.state
+        held = state is State.VALIDATED and _is_held(told)
+        standing = _standing(
+            state,
+            is_approved=told.status == Status.APPROVED,
+            is_odd=bool(told.alarms),
+            is_held=held,
+            is_back=told.client_orderid in self._back,
+            is_one_step=self._is_one_step,
+        )
+        self._move(told, standing, is_earlier=is_earlier)
+
+    def _move(
+        self, told: Payout | Outcome, standing: _Standing, *, is_earlier: bool = False
+    ) -> None:
+        name = told.client_orderid
+        request = self._requests.get(name)
+        before = self._standings.get(name, _NOT_BEGUN)
+        if request is None or standing is before:
+            return
+        self._standings[name] = standing
+        self._count(before, request, -1)
+        self._count(standing, request, 1)
+        if not is_earlier:
+            self._finished += standing.is_over - before.is_over
+        if standing.group is not before.group:
+            self._tell(told, before.group, standing.group, is_earlier=is_earlier)
+
+    def _count(self, standing: _Standing, request: PayoutRequest, one: int) -> None:
+        """Count a payout in or, with -1, out."""
+        group, phase = standing.group, standing.phase
+        self._counts[group] += one
+        self._amounts[group][request.currency] += one * request.amount
+        self._over += one * standing.is_over
+        self._ended += one * standing.is_ended
+        if phase is not None:
+            self._now[phase] += one
+            self._receivers += one * (phase is Phase.RECEIVER and not standing.is_over)
+
+    def _tell(
+        self, told: Payout | Outcome, before: Group, group: Group, *, is_earlier: bool
+    ) -> None:
+        """Keep what did not go well, and what has gone well after all no longer."""
+        name = told.client_orderid
+        if before is Group.NEEDS_PERSON:
+            for case in [each for each in self._people if each.client_orderid == name]:
+                self._people.remove(case)
+        if group is Group.NEEDS_PERSON:
+            case = Case(name, _one_line(_trouble(told)))
+            self._people.append(case)
+            self._news.append(case)
+        elif group is Group.REFUSED and not is_earlier:
+            self._refusals.append(Case(name, _one_line(_refusal(told))))
+
+
+class _Pace:
+    """How many payouts come to their end in a second, over the last seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def take(self, at: float, finished: int) -> float | None:
+        """Take note of how many have ended by now, and tell the pace if it can be told."""
+        if not finished:
+            self._seen.clear()  # the pace begins with the first end, not with the first request
+        self._seen.append((at, finished))
+        while len(self._seen) > 2 and self._seen[1][0] <= at - _WINDOW:
+            self._seen.popleft()
+        began, before = self._seen[0]
+        if at - began < _SHORTEST_WINDOW:
+            return None
+        return max(0, finished - before) / (at - began)
+
+
+@cache
+def _standing(
+    state: State,
+    *,
+    is_approved: bool,
+    is_odd: bool,
+    is_held: bool,
+    is_back: bool,
+    is_one_step: bool,
+) -> _Standing:
+    """Give the one object for all payouts that stand like this."""
+    is_parked = state is State.ATTENTION
+    if is_odd or is_parked:
+        group = Group.NEEDS_PERSON
+    elif state.is_terminal:
+        group = Group.APPROVED if state is State.FINAL and is_approved else Group.REFUSED
+    elif is_held:
+        group = Group.AWAITING_APPROVAL
+    else:
+        group = Group.UNFINISHED if is_back else Group.WAITING
+    phase = _PHASES.get(state)
+    if is_one_step and phase is Phase.CHECK:
+        phase = Phase.PAY
+    is_over = state.is_terminal or is_parked or is_held or is_back
+    return _Standing(group, phase, is_over, state.is_terminal)
+
+
+def _phases(*, is_one_step: bool, pays: bool) -> tuple[Phase, ...]:
+    """Choose the phases that a run of this kind goes through."""
+    left_out: set[Phase] = set()
+    if is_one_step:
+        left_out = {Phase.CHECK, Phase.BANK}
+    elif not pays:
+        left_out = {Phase.PAY, Phase.FINAL, Phase.RECEIVER}
+    return tuple(phase for phase in Phase if phase not in left_out)
+
+
+def _is_held(told: Payout | Outcome) -> bool:
+    if isinstance(told, Payout):
+        return told.held
+    return told.open_reason == "awaiting-approval"
+
+
+def _trouble(told: Payout | Outcome) -> str:
+    """Say why a person must look."""
+    words = [f"alarm: {alarm}." for alarm in told.alarms]
+    if told.doubt is not None:
+        words.append(f"{told.doubt}. {told.doubt.sentence}")
+    elif isinstance(told, Outcome) and told.explanation:
+        words.append(told.explanation)
+    return " ".join(words)
+
+
+def _refusal(told: Payout | Outcome) -> str:
+    word = told.status if told.state is State.FINAL else told.state
+    reasons = [text for text in (told.error_message, told.error_code) if text]
+    return f"{word}: {reasons[0]}" if reasons else str(word)
+
+
+def _one_line(text: str) -> str:
+    """Take out whatever could move a cursor, since part of it is the gateway's."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
