@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -65,7 +66,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser().parse_args(words)
+    arguments.words = words
     try:
         status: int = arguments.run(arguments)
     except InvalidInput as error:
@@ -175,7 +178,7 @@ def _sandbox(arguments: argparse.Namespace) -> int:
 
 
 async def _serve_sandbox(arguments: argparse.Namespace) -> None:
-    end_on_signals()
+    end_on_signals(ignore_interrupt=arguments.ignore_interrupt)
     await run_sandbox(arguments)
 
 
@@ -188,8 +191,17 @@ def _demo(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(f"--directory {directory}: {wrong}")
     directory.mkdir(parents=True, exist_ok=True)
 
-    async def pay(settings: Settings, file: Path, journal: Path, out: Path) -> None:
-        plan = Plan(journal=journal, out=out, polling=arguments.poll)
+    async def pay(
+        settings: Settings, file: Path, journal: Path, out: Path, stop: Callable[[], object]
+    ) -> None:
+        plan = Plan(
+            journal=journal,
+            out=out,
+            polling=arguments.poll,
+            title="billblend demo",
+            again="its sandbox ends with the demo, so begin a new one",
+            at_cut=stop,
+        )
         await run_batch(settings, read_batch(file), plan)
 
     return asyncio.run(run_demo(directory, arguments.payouts, pay))

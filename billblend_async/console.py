@@ -18,13 +18,13 @@ def say(message: str) -> None:
     print(f"billblend: {message}", file=sys.stderr)
 
 
-def end_on_signals(told: str = "") -> None:
-    """Let Ctrl-C and SIGTERM end a run: nothing new is sent, what is under way is recorded.
+def end_on_signals(*, ignore_interrupt: bool = False) -> None:
+    """Let Ctrl-C and SIGTERM end a server: what is under way is answered and recorded.
 
     Only the first one counts: a second must not keep the first from ending well.
 
     Args:
-        told: What to say when it comes.
+        ignore_interrupt: Whether SIGTERM alone does, since Ctrl-C is for somebody else.
     """
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
 
@@ -34,11 +34,12 @@ def end_on_signals(told: str = "") -> None:
         for number in numbers:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)  # also once the loop is closed
-        if told:
-            say(told)
         task.cancel()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if ignore_interrupt:
+        numbers.remove(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in numbers:
         with contextlib.suppress(NotImplementedError):  # Windows knows no such handlers
             loop.add_signal_handler(number, end)

@@ -15,6 +15,7 @@ from .batch import read_batch
 from .concurrency import side_by_side
 from .console import BAD_INPUT, UNFINISHED, say
 from .desk import check_journal, make_client, make_orchestrator
+from .ending import same_command
 from .errors import (
     BillblendError,
     ClosedError,
@@ -25,13 +26,15 @@ from .errors import (
     Problem,
 )
 from .limits import amounts_text
+from .links import stands
 from .models import Doubt, Outcome, State
-from .payroll import POLL_HELP, Plan, check_out, polling, positive, run_payouts, stands
+from .payroll import POLL_HELP, Plan, add_view, check_out, polling, positive, run_payouts
 from .polling import Polling
 from .preflight import add_confirmation, confirm
 from .request import PayoutRequest
 from .settings import read_settings
 from .survey import approvable, is_approvable
+from .tally import Tally
 
 if TYPE_CHECKING:
     from .orchestrator import Orchestrator
@@ -84,6 +87,7 @@ def add_approve(approve: argparse.ArgumentParser) -> None:
         "--poll", type=polling, default=Polling(), metavar="MIN:MAX", help=POLL_HELP
     )
     add_confirmation(approve)
+    add_view(approve)
     approve.set_defaults(run=_approve)
 
 
@@ -112,9 +116,12 @@ def _approve(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         polling=arguments.poll,
         concurrency=arguments.concurrency,
+        title=arguments.file.name,
+        as_json=arguments.json,
+        again=same_command(arguments.words),
     )
 
-    async def run(payouts: "Orchestrator") -> AsyncGenerator[Outcome, None]:
+    async def run(payouts: "Orchestrator", tally: Tally) -> AsyncGenerator[Outcome, None]:
         async def approve(outcome: Outcome) -> Outcome:
             try:
                 return await payouts.approve(outcome.client_orderid, who=arguments.who)
@@ -125,6 +132,7 @@ def _approve(arguments: argparse.Namespace) -> int:
 
         rows = [row.request for row in batch.rows if row.request.client_orderid in named]
         waiting = [told async for told in _approvable(payouts, rows)]
+        tally.only({told.client_orderid for told in waiting})
         left = sorted(named - {told.client_orderid for told in waiting})
         if left:
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.request import ProxyHandler, build_opener
 
+from .console import UNFINISHED
 from .errors import ConfigurationError
 from .settings import Settings, read_settings
 
@@ -29,23 +30,27 @@ _STARTING_TAKES_AT_MOST: Final = 30.0
 async def run_demo(
     directory: Path,
     payouts: int,
-    pay: Callable[[Settings, Path, Path, Path], Coroutine[Any, Any, None]],
+    pay: Callable[[Settings, Path, Path, Path, Callable[[], object]], Coroutine[Any, Any, None]],
 ) -> int:
     """Write a file of payouts, pay it against the sandbox, and compare with the sandbox's ledger.
 
     Args:
         directory: Where the files go.
         payouts: How many rows.
-        pay: Pays a file with settings, into a journal and a results file.
+        pay: Pays a file with settings, into a journal and a results file; given what stops the
+            sandbox, for the case that nothing else is left to do so.
 
     Returns:
-        0 when the ledger agrees with every row, 1 when it does not.
+        0 when the ledger agrees with every row, 1 when it does not, 2 when it was interrupted.
     """
     file, results = directory / "payouts.csv", directory / "results.csv"
     expected = _write_payouts(file, payouts)
     print(f"{payouts} payouts in {file}", flush=True)
-    async with _sandbox() as settings:
-        await pay(settings, file, directory / "payouts.db", results)
+    async with _sandbox() as (settings, stop):
+        await pay(settings, file, directory / "payouts.db", results, stop)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return UNFINISHED  # what was not paid cannot agree with anything
         ledger = await asyncio.to_thread(_read_ledger, settings.endpoint.base_url)
     wrong = _compare(results, expected, ledger)
     for line in wrong[:20]:
@@ -75,15 +80,15 @@ def _write_payouts(path: Path, payouts: int) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _sandbox() -> AsyncIterator[Settings]:
+async def _sandbox() -> AsyncIterator[tuple[Settings, Callable[[], object]]]:
     """Run the sandbox as a process of its own on a free loopback port."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "billblend_async", "sandbox", "--port", "0"),
+        *("-m", "billblend_async", "sandbox", "--port", "0", "--ignore-interrupt"),
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        yield read_settings(await _read_exports(process))
+        yield read_settings(await _read_exports(process)), process.terminate
     finally:
         if process.returncode is None:
             process.terminate()

@@ -4,53 +4,54 @@ import argparse
 import asyncio
 import contextlib
 import os
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .batch import Batch, exit_status, totals
-from .console import BAD_CONFIGURATION, UNFINISHED, end_on_signals, say
+from .batch import Batch, Total, exit_status, totals
+from .console import BAD_CONFIGURATION, UNFINISHED, say
 from .desk import make_client, make_orchestrator
+from .ending import Ending, same_command
 from .errors import (
     ConfigurationError,
     JournalError,
-    PayoutConflict,
-    PayoutNotFound,
     SendingStopped,
 )
+from .lines import JSON_HELP
+from .links import Links, journaled
+from .live import View, Watch, make_view
 from .models import Deadlines, Flow, Outcome
-from .payout import not_taken
 from .polling import Polling
 from .preflight import add_preflight, is_cleared, read_file
-from .request import PayoutRequest
 from .results import are_results, check_ending, remove_leftovers, write_results
 from .settings import Settings, read_settings
+from .tally import Tally
 
 if TYPE_CHECKING:
-    from .events import Event
     from .orchestrator import Orchestrator
-    from .payout import Payout
 
 __all__ = [
     "POLL_HELP",
     "Plan",
     "add_pay",
+    "add_view",
     "check_out",
     "polling",
     "positive",
     "run_batch",
     "run_payouts",
-    "stands",
 ]
 
 POLL_HELP: Final = "seconds between two status requests for one payout (default 3:5)"
 _DEADLINES: Final = tuple(field.name for field in attrs.fields(Deadlines))
-_BETWEEN_RESULTS: Final = 2.0
-"""Seconds between two writings of the results while payouts still run."""
+_SIGNALS_HELP: Final = """\
+Ctrl-C (or SIGTERM) ends a run well: nothing new is sent, what is under way is recorded, and the
+same command goes on with the rest. A second one cuts it off within a second; that is safe for the
+money, and what was under way is asked about by the next run.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +66,10 @@ class Plan:
         flow: Which way the payouts go.
         pay: Whether they are paid, or only checked and left for approval.
         deadlines: How long each wait may take.
+        title: What it is called while it is shown.
+        as_json: Whether machines read what is told of it.
+        again: How somebody goes on with it when it was ended early.
+        at_cut: Called when a second signal cuts it off.
     """
 
     journal: Path
@@ -74,6 +79,10 @@ class Plan:
     flow: Flow = Flow.CHECK_PAY
     pay: bool = True
     deadlines: Deadlines = Deadlines()
+    title: str = "payouts"
+    as_json: bool = False
+    again: str = "run the same command again"
+    at_cut: Callable[[], object] = attrs.field(default=lambda: None, repr=False)
 
 
 def add_pay(pay: argparse.ArgumentParser) -> None:
@@ -107,7 +116,17 @@ def add_pay(pay: argparse.ArgumentParser) -> None:
         metavar="NAME=SECONDS",
         help=f"how long to wait before a new payout is handed back; {', '.join(_DEADLINES)}",
     )
+    add_view(pay)
     pay.set_defaults(run=_pay)
+
+
+def add_view(command: argparse.ArgumentParser) -> None:
+    """Give a command that runs payouts its options for what is seen of them."""
+    command.add_argument(
+        "--json", action="store_true", help="tell what happens in JSON lines, for machines"
+    )
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.epilog = f"{JSON_HELP}\n{_SIGNALS_HELP}"
 
 
 def positive(text: str) -> int:
@@ -159,6 +178,9 @@ def _pay(arguments: argparse.Namespace) -> int:
         flow=flow,
         pay=pay,
         deadlines=Deadlines(**dict(arguments.deadline)),
+        title=arguments.file.name,
+        as_json=arguments.json,
+        again=same_command(arguments.words),
     )
     return asyncio.run(run_batch(settings, batch, plan))
 
@@ -189,7 +211,7 @@ def check_out(out: Path, file: Path, journal: Path) -> None:
 async def run_batch(settings: Settings, batch: Batch, plan: Plan) -> int:
     """Run a file of payouts, show how it goes and write its results; the exit status."""
 
-    def run(payouts: "Orchestrator") -> AsyncGenerator[Outcome, None]:
+    def run(payouts: "Orchestrator", _: Tally) -> AsyncGenerator[Outcome, None]:
         requests = (row.request for row in batch.rows)
         return payouts.run_many(
             requests, concurrency=plan.concurrency, flow=plan.flow, pay=plan.pay
@@ -202,55 +224,116 @@ async def run_payouts(
     settings: Settings,
     batch: Batch,
     plan: Plan,
-    run: Callable[["Orchestrator"], AsyncGenerator[Outcome, None]],
+    run: Callable[["Orchestrator", Tally], AsyncGenerator[Outcome, None]],
 ) -> int:
     """Run payouts of a file, show how it goes and write the file's results; the exit status."""
-    from rich.console import Console
-
-    from .report import print_problems, print_totals, progress
-
     remove_leftovers(plan.out)
-    console = Console()
+    tally = Tally(
+        (row.request for row in batch.rows),
+        is_one_step=plan.flow is Flow.ONE_STEP,
+        pays=plan.pay,
+    )
     outcomes: dict[str, Outcome] = {}
+    with (
+        closing(make_view(plan.title, as_json=plan.as_json)) as view,
+        _ending(plan, view) as ending,
+    ):
+        watch = Watch(tally=tally, view=view, ending=ending)
+        try:
+            trouble = await _run(settings, batch, plan, run, watch, outcomes)
+        except asyncio.CancelledError:
+            # The journal was still being opened: of the results, nothing better is known.
+            view.finish(UNFINISHED, (), None, interrupted=True)
+            say(f"interrupted before anything was sent; {plan.again}")
+            return UNFINISHED
+        is_written = _write(plan.out, batch, outcomes)
+        status = _exit_status(batch, plan, outcomes, trouble, is_written=is_written)
+        told = totals(batch, outcomes)
+        view.finish(
+            status,
+            told,
+            plan.out if is_written else None,
+            interrupted=isinstance(trouble, asyncio.CancelledError),
+        )
+    _print_end(plan, told, outcomes, is_written=is_written)
+    if isinstance(trouble, asyncio.CancelledError):
+        say(f"interrupted; {_unfinished(batch, outcomes)}; {plan.again}")
+    elif trouble is not None:
+        say(str(trouble))
+    return status
+
+
+async def _run(
+    settings: Settings,
+    batch: Batch,
+    plan: Plan,
+    run: Callable[["Orchestrator", Tally], AsyncGenerator[Outcome, None]],
+    watch: Watch,
+    outcomes: dict[str, Outcome],
+) -> BaseException | None:
+    """Run payouts and gather where each stands; what ended the run early, if anything did."""
     trouble: BaseException | None = None
-    with progress(console, len(batch.rows)) as board:
+    links = Links(plan.out, batch, outcomes)
+    async with (
+        make_client(settings) as client,
+        make_orchestrator(
+            client,
+            plan.journal,
+            polling=plan.polling,
+            deadlines=plan.deadlines,
+            observer=watch.tally,
+            on_redirect=links.take,
+            server_callback_url=settings.server_callback_url,
+        ) as payouts,
+        watch.looking(client, payouts),
+    ):
+        try:
+            async with links.written(payouts), aclosing(run(payouts, watch.tally)) as told:
+                async for outcome in told:
+                    outcomes[outcome.client_orderid] = outcome
+                    links.hear(outcome)
+                    watch.tally.hear(outcome)
+                    watch.view.hear(outcome)
+        except (asyncio.CancelledError, JournalError) as error:
+            trouble = error
+        watch.ending.settle()
+        # What is under way is recorded first, so that the results tell how it came out.
+        await client.drain()
+        rest = await journaled(payouts, batch, outcomes)
+        outcomes.update(rest)
+        for outcome in rest.values():
+            if trouble is not None and outcome.is_finished:
+                watch.view.hear(outcome)  # it came to its end while the run did
+    return trouble
 
-        def show(payout: "Payout", _: "Event") -> None:
-            board.move(payout.client_orderid, payout.state)
 
-        links = _Links(plan.out, batch, outcomes)
-        async with (
-            make_client(settings) as client,
-            make_orchestrator(
-                client,
-                plan.journal,
-                polling=plan.polling,
-                deadlines=plan.deadlines,
-                observer=show,
-                on_redirect=links.take,
-                server_callback_url=settings.server_callback_url,
-            ) as payouts,
-        ):
-            end_on_signals("ending; what is under way is recorded first")
-            try:
-                async with links.written(payouts), aclosing(run(payouts)) as told:
-                    async for outcome in told:
-                        outcomes[outcome.client_orderid] = outcome
-                        links.hear(outcome)
-                        board.move(outcome.client_orderid, outcome.state)
-            except (asyncio.CancelledError, JournalError) as error:
-                trouble = error
-            outcomes |= await _journaled(payouts, batch, outcomes)
-    is_written = _write(plan.out, batch, outcomes)
-    print_totals(console, totals(batch, outcomes))
-    print_problems(console, outcomes.values())
-    if is_written:
-        console.print(f"Results: {plan.out}", markup=False, highlight=False, soft_wrap=True)
-    if trouble is not None:
-        interrupted = "interrupted; run the same command again to go on with the unfinished payouts"
-        say(interrupted if isinstance(trouble, asyncio.CancelledError) else str(trouble))
-        return UNFINISHED
-    if not is_written:
+def _ending(plan: Plan, view: View) -> Ending:
+    """Let the first signal end a run well, and the second one cut it off."""
+
+    def stop() -> None:
+        if not view.is_screen:  # which says it itself
+            say("ending; what is under way is recorded first; Ctrl-C again cuts it off")
+
+    def cut() -> bytes:
+        plan.at_cut()
+        return view.abandon()
+
+    return Ending(
+        on_first=stop,
+        at_cut=cut,
+        last_words=f"cut off, and the results were not written again; {plan.again}",
+    )
+
+
+def _exit_status(
+    batch: Batch,
+    plan: Plan,
+    outcomes: Mapping[str, Outcome],
+    trouble: BaseException | None,
+    *,
+    is_written: bool,
+) -> int:
+    if trouble is not None or not is_written:
         return UNFINISHED
     problems = [told.problem for told in outcomes.values()]
     if problems and all(isinstance(p, SendingStopped) and p.is_setting for p in problems):
@@ -258,84 +341,24 @@ async def run_payouts(
     return exit_status(batch, outcomes, check_only=not plan.pay)
 
 
-@attrs.define
-class _Links:
-    """Writes the links for receivers into the results file while payouts still run."""
+def _print_end(
+    plan: Plan, told: Iterable[Total], outcomes: Mapping[str, Outcome], *, is_written: bool
+) -> None:
+    """Tell people what came of a run."""
+    from .report import print_problems, print_totals
+    from .screen import make_console
 
-    out: Path
-    batch: Batch
-    outcomes: Mapping[str, Outcome]
-    _waiting: dict[str, Outcome] = attrs.field(factory=dict, init=False)
-    _news: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
-    _thread: asyncio.Future[None] | None = attrs.field(default=None, init=False)
-
-    async def take(self, outcome: Outcome) -> None:
-        """Take a link that a receiver must follow."""
-        self._waiting[outcome.client_orderid] = outcome
-        self._news.set()
-
-    def hear(self, outcome: Outcome) -> None:
-        """Take back the link of a payout that has come to its end."""
-        if outcome.client_orderid in self._waiting:
-            self._news.set()
-
-    @contextlib.asynccontextmanager
-    async def written(self, payouts: "Orchestrator") -> AsyncGenerator[None, None]:
-        """Write while the payouts run."""
-        writing = asyncio.create_task(self._write(payouts))
-        try:
-            yield
-        finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
-            if self._thread is not None:
-                # It would replace the last results with older ones.
-                await asyncio.gather(self._thread, return_exceptions=True)
-
-    async def _write(self, payouts: "Orchestrator") -> None:
-        await self._news.wait()
-        # What an earlier run has written must not be taken back, so the journal is asked once.
-        before = await _journaled(payouts, self.batch, self.outcomes)
-        while await self._news.wait():
-            self._news.clear()
-            began = time.monotonic()
-            known = {**before, **self._waiting, **self.outcomes}
-            write = asyncio.to_thread(write_results, self.out, self.batch, known)
-            self._thread = asyncio.ensure_future(write)
-            # What fails here is tried again at the end, and told then.
-            with contextlib.suppress(OSError):
-                await asyncio.shield(self._thread)
-            took = time.monotonic() - began
-            await asyncio.sleep(max(_BETWEEN_RESULTS, 20 * took))
+    console = make_console(stderr=plan.as_json)
+    print_totals(console, told)
+    print_problems(console, outcomes.values())
+    if is_written:
+        console.print(f"Results: {plan.out}", markup=False, highlight=False, soft_wrap=True)
 
 
-async def _journaled(
-    payouts: "Orchestrator", batch: Batch, told: Mapping[str, Outcome]
-) -> dict[str, Outcome]:
-    """Read where the payouts stand that a run has not told."""
-    found: dict[str, Outcome] = {}
-    for row in batch.rows:
-        name = row.request.client_orderid
-        if name in told:
-            continue
-        with contextlib.suppress(PayoutNotFound):
-            try:
-                found[name] = await stands(payouts, row.request)
-            except JournalError:
-                return found
-    return found
-
-
-async def stands(payouts: "Orchestrator", request: PayoutRequest) -> Outcome:
-    """Tell where a row's payout stands; that of another payout is a conflict, and not its own.
-
-    Raises:
-        PayoutNotFound: The journal knows no such payout.
-    """
-    try:
-        return await payouts.status_of(request)
-    except PayoutConflict as error:
-        return not_taken(request, error)
+def _unfinished(batch: Batch, outcomes: Mapping[str, Outcome]) -> str:
+    ends = [outcomes.get(row.request.client_orderid) for row in batch.rows]
+    left = sum(told is None or not told.is_finished for told in ends)
+    return f"{left:,} payout(s) are unfinished" if left else "every payout is finished"
 
 
 def _write(out: Path, batch: Batch, outcomes: dict[str, Outcome]) -> bool:

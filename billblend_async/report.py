@@ -1,26 +1,17 @@
 """What people look at: the one place that renders for the terminal."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from itertools import islice
 from typing import Final, Protocol
 
+from rich.box import HEAVY_HEAD
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from .answers import StatusReport
 from .errors import SendingStopped
-from .models import Outcome, State
+from .models import Outcome
 
 __all__ = [
     "Counted",
@@ -29,7 +20,6 @@ __all__ = [
     "print_problems",
     "print_report",
     "print_totals",
-    "progress",
 ]
 
 _COLOURS: Final = {
@@ -42,14 +32,6 @@ _COLOURS: Final = {
     "conflict": "bold red",
     "unfinished": "magenta",
 }
-_PHASES: Final = (
-    ("check", (State.NEW, State.CHECKING)),
-    ("bank", (State.VALIDATING, State.VALIDATED)),
-    ("pay", (State.PAYING,)),
-    ("final", (State.AWAITING_FINAL,)),
-    ("receiver", (State.AWAITING_RECEIVER,)),
-    ("person", (State.ATTENTION,)),
-)
 
 
 class Counted(Protocol):
@@ -76,56 +58,15 @@ class Counted(Protocol):
         ...
 
 
-class Board:
-    """Follows how many payouts are in which phase, and shows it while they run."""
-
-    def __init__(self, bar: Progress | None, total: int) -> None:
-        self._states: dict[str, State] = {}
-        self._counts: Counter[State] = Counter()
-        self._bar = bar
-        self._task = None if bar is None else bar.add_task("payouts", total=total, phases="")
-
-    def move(self, client_orderid: str, state: State) -> None:
-        """Note the state that a payout is in now."""
-        before = self._states.get(client_orderid)
-        if before is not None:
-            self._counts[before] -= 1
-        self._states[client_orderid] = state
-        self._counts[state] += 1
-        if self._bar is not None and self._task is not None:
-            done = sum(n for state, n in self._counts.items() if state.is_terminal)
-            self._bar.update(self._task, completed=done, phases=self._phases())
-
-    def _phases(self) -> str:
-        counts = ((name, sum(self._counts[s] for s in states)) for name, states in _PHASES)
-        return "  ".join(f"{name} {count}" for name, count in counts if count)
-
-
-@contextmanager
-def progress(console: Console, total: int) -> Iterator[Board]:
-    """Show a bar while payouts run; nothing where the output is no terminal."""
-    if not console.is_terminal:
-        yield Board(None, total)
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[phases]}"),
-    )
-    with Progress(*columns, console=console, refresh_per_second=5) as bar:
-        yield Board(bar, total)
-
-
 def print_totals(console: Console, totals: Iterable[Counted]) -> None:
     """Show how many payouts and how much money per status and currency."""
-    table = Table(title="Payouts", title_justify="left")
-    table.add_column("status")
-    table.add_column("currency")
-    table.add_column("payouts", justify="right")
-    table.add_column("amount", justify="right")
+    # Where there is little room, the words and numbers need it more than the lines around them.
+    box = HEAVY_HEAD if console.width >= 60 else None
+    table = Table(title="Payouts", title_justify="left", box=box, pad_edge=box is not None)
+    table.add_column("status", overflow="fold")
+    table.add_column("currency" if box else "", overflow="fold")
+    table.add_column("payouts", justify="right", overflow="fold")
+    table.add_column("amount", justify="right", overflow="fold")
     for total in totals:
         colour = _COLOURS.get(total.status, "")
         word = f"[{colour}]{total.status}[/]" if colour else total.status

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import httpx
 import pytest
-from desk import ACCOUNTS, NAMES, Desk, ended, open_desk, pay_arguments
+from desk import ACCOUNTS, NAMES, Desk, open_desk
 from payouts import PATHS, opened
 from rsa_keys import PEM_2048
 
@@ -434,21 +434,3 @@ async def test_results_replace_nothing_else(desk: Desk, out: str) -> None:
 
     assert (4, True) == (status, "--out" in error)
     assert 0 == desk.sends
-
-
-async def test_second_signal(desk: Desk) -> None:
-    """A second signal does not keep the first one from ending the run well."""
-    file = desk.write(60, accounts=["1234567890"])
-    process = await desk.start(*pay_arguments(file), *FAST)
-    while not desk.sends:
-        await asyncio.sleep(0.02)
-    for _ in range(4):
-        process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGINT)
-        await asyncio.sleep(0.01)
-    status, _, error = await ended(process)
-
-    assert 2 == status
-    assert "Traceback" not in error
-    assert 1 == error.count("ending;")
-    assert any(row["paynet_order_id"] for row in desk.results().values())

@@ -98,14 +98,25 @@ ARROWS: dict[str, set[str]] = {
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
     "sandbox": VALUES | {"wire", "keys", "signing", "server"},
-    "demo": {"settings"},
+    "demo": {"console", "settings"},
     "desk": {"settings", "models", "polling", "client", "means", "orchestrator", "journal"}
     | {"redirects"},
     "console": set(),
-    "payroll": {"batch", "console", "desk", "events", "models", "orchestrator", "payout"}
-    | {"polling", "preflight", "report", "request", "results", "settings"},
+    "snapshot": set(),
+    "tally": VALUES | {"events", "payout", "observer", "snapshot"},
+    "ending": {"console"},
+    "lines": VALUES | {"batch", "console", "snapshot"},
+    "screen": VALUES | {"batch", "lines", "snapshot"},
+    "live": VALUES
+    | {"batch", "client", "console", "ending", "lines", "orchestrator", "screen"}
+    | {"snapshot", "tally"},
+    "links": VALUES | {"batch", "orchestrator", "payout", "results"},
+    "payroll": {"batch", "console", "desk", "models", "orchestrator"}
+    | {"polling", "preflight", "report", "results", "settings"}
+    | {"ending", "lines", "links", "live", "screen", "tally"},
     "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
-    | {"limits", "orchestrator", "payroll", "polling", "preflight", "request", "survey"},
+    | {"limits", "orchestrator", "payroll", "polling", "preflight", "request", "survey"}
+    | {"ending", "links", "tally"},
     "testing": VALUES | {"keys", "client", "journal", "orchestrator", "polling", "sandbox"},
     "cli": set(FILES),
     "__main__": {"cli"},
@@ -117,6 +128,7 @@ PURE = (
     | {"observer", "logs"}
     | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
     | {"cells", "sheets", "workbook", "results"}
+    | {"snapshot", "tally"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server
     f"sandbox.{name}"
@@ -133,7 +145,7 @@ HOMES = {
     "cryptography": {"keys"},
     "tenacity": {"orchestrator", "repeating"},
     "opentelemetry": {"otel"},
-    "rich": {"report", "cli", "decisions", "payroll"},
+    "rich": {"report", "screen", "cli", "decisions"},
     "pytest": {"testing"},
     "starlette": {"sandbox.app", "sandbox.site", "sandbox.messages"},
     "uvicorn": {"server"},

@@ -32,6 +32,8 @@ def add_sandbox(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-callbacks", dest="callbacks", action="store_false", help="send no callbacks"
     )
+    # For whoever starts it beside itself, and has its own use for a terminal's Ctrl-C.
+    parser.add_argument("--ignore-interrupt", action="store_true", help=argparse.SUPPRESS)
 
 
 async def run_sandbox(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,303 @@
+"""Tells of a run line by line: in plain words for a log, as JSON for machines."""
+
+import contextlib
+import datetime as dt
+import json
+import os
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, TextIO
+
+from .batch import Total, told_status
+from .console import say
+from .models import Outcome
+from .snapshot import Group, Snapshot
+
+__all__ = ["JSON_HELP", "WORDS", "JsonLines", "PlainLines", "money", "pace", "span"]
+
+WORDS: Final = {
+    Group.APPROVED: "approved",
+    Group.WAITING: "waiting",
+    Group.REFUSED: "refused",
+    Group.NEEDS_PERSON: "needs a person",
+    Group.AWAITING_APPROVAL: "to approve",
+    Group.UNFINISHED: "unfinished",
+}
+"""The groups as a person reads them."""
+_BETWEEN_LINES: Final = 10.0
+"""Seconds between two lines of a log."""
+_BETWEEN_EVENTS: Final = 5.0
+"""Seconds between two JSON lines of progress."""
+_LASTING: Final = 2.0
+"""Seconds after which trouble is worth a line of a log."""
+
+JSON_HELP: Final = """\
+--json writes one JSON object a line to stdout, and what people read to stderr. Amounts are strings
+in major units, by currency; "at" is UTC. No line holds anything of a receiver.
+  started   payouts, amounts
+  payout    client_orderid, status (as in the results file), state, amount, currency,
+            paynet_order_id, order_stage, error_code, error_message, open_reason, doubt, alarms,
+            explanation: a payout has ended, or this run has handed it back
+  problem   client_orderid, problem: a payout needs a person
+  trouble   trouble: why nothing goes on; null once it does
+  progress  seconds, counts, amounts (both by group: approved, waiting, refused, needs-person,
+            awaiting-approval, unfinished), phases, per_second, seconds_left, under_way, stopping;
+            every five seconds
+  finished  exit_status, interrupted, results (the file, or null), totals: status, currency,
+            payouts, amount; a run that is killed or cut off ends without it
+"""
+
+
+class _Scribe:
+    """Writes lines from a thread of its own: a reader that is slow holds no payout up.
+
+    Args:
+        file: Where to.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        # A daemon, so that a reader which never reads on cannot keep a program from being cut off.
+        self._thread = threading.Thread(target=self._run, name="billblend lines", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Hand a line over."""
+        self._lines.put(line)
+
+    def close(self) -> None:
+        """Wait until everything is written, or nobody is there to read it."""
+        self._lines.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        is_read, encoding = True, self._file.encoding or "utf-8"
+        while (line := self._lines.get()) is not None:
+            if not is_read:
+                continue
+            try:
+                self._file.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+                self._file.flush()
+            except OSError:
+                is_read = False
+                _lead_nowhere(self._file)
+                say("nobody reads the output any more; the run goes on and writes its results")
+
+
+def _lead_nowhere(file: TextIO) -> None:
+    """Let what is still in a file's buffer go nowhere, or the program's end would fail over it."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, file.fileno())
+        os.close(nowhere)
+
+
+class PlainLines:
+    """What a log shows of a run: a line every ten seconds, and one for each bad turn.
+
+    Args:
+        file: Where to.
+    """
+
+    pause = 0.25
+    is_screen = False
+
+    def __init__(self, file: TextIO) -> None:
+        self._scribe = _Scribe(file)
+        self._due: float | None = None
+        self._told_trouble: str | None = None
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Write what is new, and how far the run is when it is time for that."""
+        if self._due is None:
+            self._due = _BETWEEN_LINES
+            amounts = {name: _sum(snapshot, name) for name in snapshot.currencies}
+            self._scribe.write(f"{snapshot.total:,} payouts: {money(amounts)}")
+        for case in snapshot.news:
+            self._scribe.write(f"{case.client_orderid} needs a person: {case.text}")
+        self._tell_trouble(snapshot)
+        if snapshot.seconds >= self._due:
+            self._due += _BETWEEN_LINES * (1 + (snapshot.seconds - self._due) // _BETWEEN_LINES)
+            self._scribe.write(_progress(snapshot))
+
+    def hear(self, outcome: Outcome) -> None:
+        """Leave how a payout ended to the totals and the results."""
+
+    def finish(
+        self, exit_status: int, totals: Sequence[Total], results: Path | None, *, interrupted: bool
+    ) -> None:
+        """Leave the end to what is printed then."""
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._scribe.close()
+
+    def abandon(self) -> bytes:
+        """Do nothing: lines leave no terminal to restore."""
+        return b""
+
+    def _tell_trouble(self, snapshot: Snapshot) -> None:
+        """Say why nothing goes on once that lasts, and when it does again."""
+        trouble = snapshot.trouble
+        if trouble == self._told_trouble:
+            return
+        if trouble is None:
+            self._scribe.write(f"{span(snapshot.seconds)}: the gateway answers again")
+        elif snapshot.trouble_seconds < _LASTING:
+            return
+        else:
+            self._scribe.write(f"{span(snapshot.seconds)}: {trouble}")
+        self._told_trouble = trouble
+
+
+class JsonLines:
+    """What a machine reads of a run: one JSON object a line.
+
+    Args:
+        file: Where to.
+    """
+
+    pause = 0.25
+    is_screen = False
+
+    def __init__(self, file: TextIO) -> None:
+        self._scribe = _Scribe(file)
+        self._due: float | None = None
+        self._told_trouble: str | None = None
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Write what is new, and how far the run is when it is time for that."""
+        if self._due is None:
+            self._due = _BETWEEN_EVENTS
+            amounts = {name: _plain(_sum(snapshot, name)) for name in snapshot.currencies}
+            self._write("started", payouts=snapshot.total, amounts=amounts)
+        for case in snapshot.news:
+            self._write("problem", client_orderid=case.client_orderid, problem=case.text)
+        if snapshot.trouble != self._told_trouble:
+            self._told_trouble = snapshot.trouble
+            self._write("trouble", trouble=snapshot.trouble)
+        if snapshot.seconds >= self._due:
+            self._due += _BETWEEN_EVENTS * (1 + (snapshot.seconds - self._due) // _BETWEEN_EVENTS)
+            self._write("progress", **_numbers(snapshot))
+
+    def hear(self, outcome: Outcome) -> None:
+        """Write how a payout ended, or was handed back."""
+        self._write(
+            "payout",
+            client_orderid=outcome.client_orderid,
+            status=told_status(outcome),
+            state=outcome.state.value,
+            amount=_plain(outcome.amount),
+            currency=outcome.currency,
+            paynet_order_id=outcome.paynet_order_id,
+            order_stage=outcome.order_stage,
+            error_code=outcome.error_code,
+            error_message=outcome.error_message,
+            open_reason=outcome.open_reason,
+            doubt=outcome.doubt,
+            alarms=list(outcome.alarms),
+            explanation=outcome.explanation,
+        )
+
+    def finish(
+        self, exit_status: int, totals: Sequence[Total], results: Path | None, *, interrupted: bool
+    ) -> None:
+        """Write how the run ended."""
+        told = [
+            {
+                "status": total.status,
+                "currency": total.currency,
+                "payouts": total.payouts,
+                "amount": _plain(total.amount),
+            }
+            for total in totals
+        ]
+        self._write(
+            "finished",
+            exit_status=exit_status,
+            interrupted=interrupted,
+            results=None if results is None else str(results),
+            totals=told,
+        )
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._scribe.close()
+
+    def abandon(self) -> bytes:
+        """Do nothing: lines leave no terminal to restore."""
+        return b""
+
+    def _write(self, event: str, **fields: object) -> None:
+        at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._scribe.write(json.dumps({"event": event, "at": at, **fields}))
+
+
+def span(seconds: float) -> str:
+    """Write a length of time as a person says it."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes:02} min"
+
+
+def pace(per_second: float, what: str) -> str:
+    """Write how fast it goes, in a unit in which it is no fraction."""
+    if 0 < per_second < 1:
+        return f"{60 * per_second:,.1f} {what}per minute"
+    return f"{per_second:,.1f} {what}per second"
+
+
+def money(amounts: Mapping[str, Decimal]) -> str:
+    """Write sums of several currencies."""
+    return ", ".join(f"{amount:,f} {currency}" for currency, amount in sorted(amounts.items()))
+
+
+def _progress(snapshot: Snapshot) -> str:
+    """Say in one line how far a run is."""
+    told = []
+    for group, word in WORDS.items():
+        if snapshot.counts[group]:
+            sums = {name: s for name, s in snapshot.amounts[group].items() if s}
+            told.append(f"{snapshot.counts[group]:,} {word} ({money(sums)})")
+    line = f"{span(snapshot.seconds)}: {'; '.join(told)}"
+    if snapshot.per_second:
+        line += f"; {pace(snapshot.per_second, 'finished ')}"
+    if snapshot.seconds_left and not snapshot.is_stopping:
+        line += f", about {span(snapshot.seconds_left)} left"
+    return line
+
+
+def _numbers(snapshot: Snapshot) -> dict[str, object]:
+    """Give how far a run is in numbers."""
+    amounts = {
+        group: {name: _plain(amount) for name, amount in sums.items()}
+        for group, sums in snapshot.amounts.items()
+    }
+    rate, left = snapshot.per_second, snapshot.seconds_left
+    return {
+        "seconds": round(snapshot.seconds, 1),
+        "counts": dict(snapshot.counts),
+        "amounts": amounts,
+        "phases": {phase: snapshot.now[phase] for phase in snapshot.phases},
+        "per_second": None if rate is None else round(rate, 2),
+        "seconds_left": None if left is None else round(left),
+        "under_way": snapshot.under_way,
+        "stopping": snapshot.is_stopping,
+    }
+
+
+def _sum(snapshot: Snapshot, currency: str) -> Decimal:
+    return sum((sums[currency] for sums in snapshot.amounts.values()), Decimal(0))
+
+
+def _plain(amount: Decimal) -> str:
+    return f"{amount:f}"
