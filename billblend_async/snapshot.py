@@ -62,8 +62,9 @@ class Snapshot:
         receivers: How many wait for their receivers.
         finished: How many have come to their end in this run.
         per_second: How many do in a second, lately; None as long as that cannot be told.
-        seconds_left: When the rest will have, at that pace; None likewise. Nobody knows how long
-            receivers take, so they are left out.
+        seconds_left: When the rest will have, as fast as they go through the phases lately; None
+            as long as that cannot be told. Nobody knows how long receivers take, so they are left
+            out.
         cases: The latest that did not go well, those that need a person first, newest first.
         news: Those that need a person and were not in the snapshot before.
         trouble: Why nothing goes on; None while all is well.

@@ -80,12 +80,13 @@ class Tally(Observer):
         self._is_one_step = is_one_step
         self._shown = _phases(is_one_step=is_one_step, pays=pays)
         self._standings: dict[str, _Standing] = {}
-        self._pace = _Pace()
+        self._ranks = _ranks(self._shown)
+        self._pace, self._progress = _Pace(), _Pace()
         self._back: set[str] = set()
         self._people: deque[Case] = deque(maxlen=_SHOWN)
         self._refusals: deque[Case] = deque(maxlen=_SHOWN)
         self._news: list[Case] = []
-        self._finished = 0
+        self._finished = self._steps = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -95,7 +96,7 @@ class Tally(Observer):
         self._counts = dict.fromkeys(Group, 0)
         self._amounts = {group: dict.fromkeys(self._currencies, Decimal(0)) for group in Group}
         self._now = dict.fromkeys(Phase, 0)
-        self._ended = self._over = self._receivers = 0
+        self._ended = self._receivers = self._left = 0
         for request in self._requests.values():
             self._count(_NOT_BEGUN, request, 1)
 
@@ -166,7 +167,8 @@ class Tally(Observer):
             is_stopping: Likewise.
         """
         per_second = self._pace.take(seconds, self._finished)
-        going = len(self._requests) - self._over - self._receivers
+        # Long before the first payout ends, the steps that all have made tell when the last will.
+        steps_per_second = self._progress.take(seconds, self._steps)
         held = self._counts[Group.AWAITING_APPROVAL]
         through = {
             phase: self._ended + sum(self._now[each] for each in later)
@@ -187,7 +189,7 @@ class Tally(Observer):
             receivers=self._receivers,
             finished=self._finished,
             per_second=per_second,
-            seconds_left=going / per_second if per_second else None,
+            seconds_left=self._left / steps_per_second if steps_per_second else None,
             cases=cases[:_SHOWN],
             news=news,
             trouble=trouble,
@@ -222,6 +224,7 @@ class Tally(Observer):
         self._count(standing, request, 1)
         if not is_earlier:
             self._finished += standing.is_over - before.is_over
+            self._steps += max(0, self._made(standing) - self._made(before))
         if standing.group is not before.group:
             self._tell(told, before.group, standing.group, is_earlier=is_earlier)
 
@@ -230,11 +233,21 @@ class Tally(Observer):
         group, phase = standing.group, standing.phase
         self._counts[group] += one
         self._amounts[group][request.currency] += one * request.amount
-        self._over += one * standing.is_over
         self._ended += one * standing.is_ended
+        if not standing.is_over and phase is not Phase.RECEIVER:
+            self._left += one * (len(self._ranks) - self._made(standing))
         if phase is not None:
             self._now[phase] += one
             self._receivers += one * (phase is Phase.RECEIVER and not standing.is_over)
+
+    def _made(self, standing: _Standing) -> int:
+        """Count the steps that a payout has made: the phases that it is through."""
+        if standing.is_ended:
+            return len(self._ranks)
+        if standing.group is Group.AWAITING_APPROVAL:
+            return self._ranks.get(Phase.BANK, 0) + 1
+        phase = Phase.FINAL if standing.phase is Phase.RECEIVER else standing.phase
+        return 0 if phase is None else self._ranks.get(phase, 0)
 
     def _tell(
         self, told: Payout | Outcome, before: Group, group: Group, *, is_earlier: bool
@@ -253,22 +266,22 @@ class Tally(Observer):
 
 
 class _Pace:
-    """How many payouts come to their end in a second, over the last seconds."""
+    """How much is done in a second, over the last seconds."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
-    def take(self, at: float, finished: int) -> float | None:
-        """Take note of how many have ended by now, and tell the pace if it can be told."""
-        if not finished:
-            self._seen.clear()  # the pace begins with the first end, not with the first request
-        self._seen.append((at, finished))
+    def take(self, at: float, done: int) -> float | None:
+        """Take note of how much is done by now, and tell the pace if it can be told."""
+        if not done:
+            self._seen.clear()  # the pace begins with what is done first, not with the run
+        self._seen.append((at, done))
         while len(self._seen) > 2 and self._seen[1][0] <= at - _WINDOW:
             self._seen.popleft()
         began, before = self._seen[0]
         if at - began < _SHORTEST_WINDOW:
             return None
-        return max(0, finished - before) / (at - began)
+        return max(0, done - before) / (at - began)
 
 
 @cache
@@ -306,6 +319,11 @@ def _phases(*, is_one_step: bool, pays: bool) -> tuple[Phase, ...]:
     elif not pays:
         left_out = {Phase.PAY, Phase.FINAL, Phase.RECEIVER}
     return tuple(phase for phase in Phase if phase not in left_out)
+
+
+def _ranks(phases: tuple[Phase, ...]) -> dict[Phase, int]:
+    """Number the phases that one gets through: how many come before each."""
+    return {phase: rank for rank, phase in enumerate(p for p in phases if p in _LATER)}
 
 
 def _is_held(told: Payout | Outcome) -> bool:

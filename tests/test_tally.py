@@ -253,7 +253,7 @@ class TestPace:
     def test_steady(self) -> None:
         """Ten ends a second are ten a second, and the rest takes as long as that says."""
         tally = Tally(request(f"po-{n}") for n in range(1000))
-        tally.snapshot(0.0)
+        shot = tally.snapshot(0.0)
         for second in range(1, 31):
             for n in range(10):
                 name = f"po-{10 * second + n}"
@@ -266,17 +266,31 @@ class TestPace:
     def test_late_first_end(self) -> None:
         """The time before the first end does not make the pace look slower than it is."""
         tally = Tally(request(f"po-{n}") for n in range(100))
-        for second in range(60):
+        for second in range(59):
             assert tally.snapshot(float(second)).per_second is None
+        shot = tally.snapshot(59.0)
         for second in range(60, 64):
             told(tally, payout_in(State.FINAL, client_orderid=f"po-{second}"))
             shot = tally.snapshot(float(second))
         assert pytest.approx(1.0) == shot.per_second
 
+    def test_before_the_first_end(self) -> None:
+        """The steps that payouts make tell the expected end before the first of them has ended."""
+        tally = Tally(request(f"po-{n}") for n in range(100))
+        shot = tally.snapshot(0.0)
+        for second in range(1, 11):
+            for n in range(10):
+                name = f"po-{10 * second - 10 + n}"
+                told(tally, payout_in(State.VALIDATING, client_orderid=name))
+            shot = tally.snapshot(float(second))
+        # A quarter of all steps took ten seconds.
+        assert (0, None) == (shot.finished, shot.per_second)
+        assert pytest.approx(30.0) == shot.seconds_left
+
     def test_standstill(self) -> None:
         """When nothing ends any more the pace falls to nothing, and no end is promised."""
         tally = Tally(request(f"po-{n}") for n in range(3))
-        tally.snapshot(0.0)
+        shot = tally.snapshot(0.0)
         told(tally, payout_in(State.FINAL, client_orderid="po-0"))
         for second in range(1, 40):
             shot = tally.snapshot(float(second))
@@ -285,9 +299,9 @@ class TestPace:
     def test_receivers(self) -> None:
         """Nobody knows how long receivers take, so the expected end leaves them out."""
         tally = Tally(request(f"po-{n}") for n in range(10))
-        tally.snapshot(0.0)
+        shot = tally.snapshot(0.0)
         for n in range(5):
-            told(tally, payout_in(State.AWAITING_RECEIVER, client_orderid=f"po-{n}"))
+            tally.joined(payout_in(State.AWAITING_RECEIVER, client_orderid=f"po-{n}"))
         for second in range(1, 5):
             told(tally, payout_in(State.FINAL, client_orderid=f"po-{4 + second}"))
             shot = tally.snapshot(float(second))
@@ -299,6 +313,7 @@ class TestPace:
         tally = Tally(request(f"po-{n}") for n in range(10))
         for n in range(9):
             tally.joined(payout_in(State.FINAL, client_orderid=f"po-{n}"))
+        shot = tally.snapshot(0.0)
         for second in range(5):
             shot = tally.snapshot(float(second))
         assert (9, 0, None) == (shot.over, shot.finished, shot.per_second)
