@@ -25,6 +25,7 @@ from .errors import (
 from .listening import add_listen
 from .payroll import POLL_HELP, Plan, add_pay, polling, positive, run_batch
 from .polling import Polling
+from .reporting.command import add_report, add_watch
 from .sandbox.command import add_sandbox, run_sandbox
 from .settings import Settings, read_settings
 
@@ -124,6 +125,10 @@ def _parser() -> argparse.ArgumentParser:
     journal = commands.add_parser("journal", help="declare what a journal cannot know by itself")
     add_journal(journal)
 
+    report = commands.add_parser("report", help="tell what a journal holds, as text, page or CSV")
+    add_report(report)
+    watch = commands.add_parser("watch", help="show a journal in the browser while payouts run")
+    add_watch(watch)
     listen = commands.add_parser("listen", help="take the gateway's callbacks in")
     add_listen(listen)
 

@@ -95,6 +95,9 @@ ARROWS: dict[str, set[str]] = {
     "survey": VALUES | {"batch", "journal", "limits", "payout", "settings"},
     "preflight": VALUES | {"batch", "desk", "limits", "settings", "survey"},
     "report": VALUES,
+    "timeline": set(),
+    "summary": VALUES | {"batch", "payout", "timeline"},
+    "reporting": VALUES | {"batch", "console", "desk", "journal", "server", "summary", "timeline"},
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
     "sandbox": VALUES | {"wire", "keys", "signing", "server"},
@@ -128,7 +131,7 @@ PURE = (
     | {"observer", "logs"}
     | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
     | {"cells", "sheets", "workbook", "results"}
-    | {"snapshot", "tally"}
+    | {"snapshot", "tally", "timeline", "summary"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server
     f"sandbox.{name}"
@@ -136,6 +139,9 @@ PURE_SANDBOX = {  # the model of the gateway, without its server
         *("books", "faults", "gateway", "notices", "orders"),
         *("pages", "replies", "scenarios", "wire"),
     )
+}
+PURE_REPORTING = {  # what is shown, without where it comes from and goes to
+    f"reporting.{name}" for name in ("words", "tables", "charts", "parts", "page", "sheet")
 }
 IMPURE = {"time", "random", "secrets", "uuid", "asyncio", "logging", "threading", "socket", "httpx"}
 HOMES = {
@@ -145,7 +151,7 @@ HOMES = {
     "cryptography": {"keys"},
     "tenacity": {"orchestrator", "repeating"},
     "opentelemetry": {"otel"},
-    "rich": {"report", "screen", "cli", "decisions"},
+    "rich": {"report", "screen", "cli", "decisions", "reporting.terminal", "reporting.command"},
     "pytest": {"testing"},
     "starlette": {"sandbox.app", "sandbox.site", "sandbox.messages"},
     "uvicorn": {"server"},
@@ -195,7 +201,8 @@ def test_arrows(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [name for name in FILES if room(name) in PURE or name in PURE_SANDBOX]
+    "module",
+    [name for name in FILES if room(name) in PURE or name in PURE_SANDBOX | PURE_REPORTING],
 )
 def test_pure_ring(module: str) -> None:
     """The pure ring knows no clock, no chance, no network and no event loop."""

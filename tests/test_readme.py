@@ -175,7 +175,7 @@ def test_payouts_file(tmp_path: Path) -> None:
 
 def test_commands_exist() -> None:
     """Every billblend command line of the README is one that the parser takes."""
-    words = "pay|status|attention|approve|withdraw|journal|listen|sandbox|demo"
+    words = "pay|status|attention|approve|withdraw|journal|report|watch|listen|sandbox|demo"
     pattern = rf"(?:^|`|&& \S*/)billblend ((?:{words})[^`\n]*)"
     lines = re.findall(pattern, TEXT, re.MULTILINE)
 

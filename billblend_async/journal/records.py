@@ -17,7 +17,15 @@ from ..events import EVENTS, Event, Opened
 from ..machine import evolve
 from ..payout import Payout, open_payout
 
-__all__ = ["erase_secrets", "fold_events", "read_event", "seal_event", "write_event"]
+__all__ = [
+    "erase_secrets",
+    "fold_events",
+    "fold_on",
+    "read_event",
+    "read_sealed",
+    "seal_event",
+    "write_event",
+]
 
 
 def write_event(event: Event) -> str:
@@ -43,7 +51,7 @@ def read_event(name: str, text: str) -> Event:
         raise ValueError("there is no event of this name")
     problem = f"{name}: this is not JSON"
     try:
-        plain = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        plain = _JSON.decode(text)
     except _Repeated:
         problem = f"{name}: a field stands there twice"
     except (ValueError, RecursionError):
@@ -51,6 +59,24 @@ def read_event(name: str, text: str) -> Event:
     else:
         return cast("Event", _codec(kind).read(name, plain))
     raise ValueError(problem)  # out here, since json's own error holds the text
+
+
+def read_sealed(
+    key: bytes, client_orderid: str, sequence: int, name: object, data: object, seal: object
+) -> Event:
+    """Read an event back from its record, if the record is as it was sealed.
+
+    Raises:
+        ValueError: It is not, or it cannot be read; the message never holds a value.
+    """
+    # One changed bit makes a text a blob.
+    if (
+        isinstance(name, str)
+        and isinstance(data, str)
+        and seal == seal_event(key, client_orderid, sequence, name, data)
+    ):
+        return read_event(name, data)
+    raise ValueError("it is not as it was written")
 
 
 def erase_secrets(event: Event) -> Event | None:
@@ -81,9 +107,20 @@ def fold_events(client_orderid: str, events: Sequence[Event]) -> Payout:
         raise ValueError("its first event is not Opened")  # noqa: TRY004 - wrong data, no wrong type
     if first.client_orderid != client_orderid:
         raise ValueError("its first event belongs to another payout")
-    payout = open_payout(first)
+    payout, erased = fold_on(open_payout(first), later)
+    if erased and not payout.state.is_terminal:
+        raise ValueError("a secret was erased before the payout was final")
+    return payout
+
+
+def fold_on(payout: Payout, events: Sequence[Event]) -> tuple[Payout, bool]:
+    """Fold the events that follow into a payout; tell also whether one had its secret erased.
+
+    Raises:
+        ValueError: One of them changes nothing, which no journal would have written.
+    """
     erased = False
-    for sequence, event in enumerate(later, 1):
+    for sequence, event in enumerate(events, payout.sequence + 1):
         becomes = evolve(payout, event)
         emptied = event == erase_secrets(event)
         if becomes is payout and emptied:
@@ -92,9 +129,7 @@ def fold_events(client_orderid: str, events: Sequence[Event]) -> Payout:
         if becomes.sequence != sequence:
             raise ValueError(f"event {sequence} ({type(event).__name__}) changes nothing")
         payout, erased = becomes, erased or emptied
-    if erased and not payout.state.is_terminal:
-        raise ValueError("a secret was erased before the payout was final")
-    return payout
+    return payout, erased
 
 
 class _Repeated(ValueError):
@@ -110,6 +145,10 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse_constant(_constant: str) -> object:
     raise ValueError("NaN and Infinity are no JSON")
+
+
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+"""Made once: json.loads would make one for each text, which takes longer than reading it."""
 
 
 @attrs.frozen

@@ -20,7 +20,7 @@ from ..models import BASE_URLS, State
 from ..payout import Payout, open_payout
 from . import Owner
 from .database import Database, journal_mode
-from .records import erase_secrets, fold_events, read_event, seal_event, write_event
+from .records import erase_secrets, fold_events, read_sealed, seal_event, write_event
 from .writer import Writer
 
 __all__ = ["SqliteJournal", "journal_mode", "load_payout"]
@@ -305,18 +305,11 @@ def _events(database: Database, key: str) -> list[Event]:
 def _event(
     database: Database, key: str, sequence: int, name: object, data: object, seal: object
 ) -> Event:
-    reason = "is not as it was written"
-    # One changed bit makes a text a blob.
-    if (
-        isinstance(name, str)
-        and isinstance(data, str)
-        and seal == seal_event(database.key, key, sequence, name, data)
-    ):
-        try:
-            return read_event(name, data)
-        except ValueError as error:
-            reason = f"cannot be read: {error}"
-    raise _damaged(database, key, f"event {sequence} {reason}")
+    try:
+        return read_sealed(database.key, key, sequence, name, data, seal)
+    except ValueError as error:
+        reason = str(error)
+    raise _damaged(database, key, f"event {sequence}: {reason}")
 
 
 def _listed(database: Database, key: str) -> Payout:

@@ -1,0 +1,133 @@
+"""The commands that look at a journal: ``billblend report`` and ``billblend watch``."""
+
+import argparse
+import asyncio
+import contextlib
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ..batch import read_batch
+from ..console import end_on_signals
+from ..desk import check_journal
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from .source import Choice
+
+__all__ = ["add_report", "add_watch"]
+
+_REPORT: Final = """\
+Tell what a journal holds: totals per status and currency, what needs a person and why, what is not
+finished, refusals by reason, a timeline and how long payouts took. It needs no settings and no key,
+sends nothing, changes nothing, and works while payouts run.
+"""
+_WATCH: Final = """\
+Serve the report of a journal as a page that keeps itself up to date, on this machine only and for
+whoever has the link. It needs no settings and no key, sends nothing and changes nothing.
+"""
+
+
+def add_report(report: argparse.ArgumentParser) -> None:
+    """Give ``billblend report`` its options."""
+    report.description = _REPORT
+    report.epilog = "exit status: 0 once the report is written, whatever it tells"
+    report.add_argument("--journal", type=Path, required=True, help="the journal")
+    report.add_argument("--html", type=Path, metavar="FILE", help="write one page that has it all")
+    report.add_argument("--csv", type=Path, metavar="FILE", help="write every payout in a row")
+    report.add_argument(
+        "--since",
+        type=_moment,
+        metavar="TIME",
+        help="only payouts accepted from then on, such as 2027-01-31 or 2027-01-31T12:30 (UTC)",
+    )
+    report.add_argument(
+        "--until", type=_moment, metavar="TIME", help="only payouts accepted before then"
+    )
+    report.add_argument("--batch", type=Path, metavar="FILE", help="only payouts of this file")
+    report.set_defaults(run=_report)
+
+
+def add_watch(watch: argparse.ArgumentParser) -> None:
+    """Give ``billblend watch`` its options."""
+    watch.description = _WATCH
+    watch.add_argument("--journal", type=Path, required=True, help="the journal")
+    watch.add_argument("--port", type=int, default=0, help="the port (0, the default: a free one)")
+    watch.set_defaults(run=_watch)
+
+
+def _moment(text: str) -> float:
+    """Read an instant; one without a zone is UTC."""
+    with contextlib.suppress(OverflowError, ValueError):
+        read = datetime.fromisoformat(text)
+        return (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).timestamp()
+    raise argparse.ArgumentTypeError("must be a date or a time, such as 2027-01-31T12:30")
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from .files import check_target, write_whole
+    from .page import is_page, report_page
+    from .sheet import is_sheet, sheet
+    from .source import Source
+
+    check_journal(arguments.journal)
+    if arguments.html is not None:
+        check_target("--html", arguments.html, is_page)
+    if arguments.csv is not None:
+        check_target("--csv", arguments.csv, is_sheet)
+        if arguments.html is not None and arguments.html.resolve() == arguments.csv.resolve():
+            raise ConfigurationError(f"--csv {arguments.csv}: this is the file of --html too")
+    report = Source(arguments.journal, _choice(arguments)).read(time.time())
+    if arguments.html is not None:
+        write_whole("--html", arguments.html, report_page(report))
+        print(f"Report: {arguments.html}")
+    if arguments.csv is not None:
+        write_whole("--csv", arguments.csv, sheet(report))
+        print(f"Report: {arguments.csv}")
+    if arguments.html is None and arguments.csv is None:
+        from rich.console import Console
+
+        from .terminal import print_whole
+
+        print_whole(Console(), report)
+    return 0
+
+
+def _choice(arguments: argparse.Namespace) -> "Choice":
+    from .source import Choice
+    from .words import instant
+
+    since, until = arguments.since, arguments.until
+    words = [
+        f"accepted since {instant(since)} UTC" if since is not None else "",
+        f"accepted before {instant(until)} UTC" if until is not None else "",
+        f"payouts of {arguments.batch.name}" if arguments.batch is not None else "",
+    ]
+    among = None
+    if arguments.batch is not None:
+        rows = read_batch(arguments.batch).rows
+        among = frozenset(row.request.client_orderid for row in rows)
+    told = ", ".join(filter(None, words))
+    return Choice(since=since, until=until, among=among, words=told)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    check_journal(arguments.journal)
+    if not 0 <= arguments.port < 65536:
+        raise ConfigurationError("--port: must lie between 0, for any free one, and 65535")
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(arguments.journal, arguments.port))
+    return 0
+
+
+async def _serve(journal: Path, port: int) -> None:
+    from .watching import Watch
+
+    end_on_signals()
+    async with Watch(journal, port) as watch:
+        print(f"Watch it at {watch.url}")
+        told = "Only who has this link can see it. Ctrl-C ends the page and no payout."
+        print(told, flush=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch.wait()

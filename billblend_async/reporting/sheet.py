@@ -1,0 +1,75 @@
+"""A report as a table for spreadsheets: every payout in one row."""
+
+import csv
+import io
+from typing import Final
+
+from ..summary import Line
+from .source import Report
+from .words import instant, legible
+
+__all__ = ["COLUMNS", "is_sheet", "sheet"]
+
+COLUMNS: Final = (
+    "client_orderid",
+    "status",
+    "state",
+    "amount",
+    "currency",
+    "paynet_order_id",
+    "order_stage",
+    "error_code",
+    "error_message",
+    "needs_person",
+    "reason",
+    "alarms",
+    "accepted_at",
+    "since",
+    "seconds_to_final",
+)
+_FORMULA: Final = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}")
+_FORMULA_TOO: Final = ("\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")
+
+
+def sheet(report: Report) -> str:
+    """Write all payouts of a report as CSV, in the order in which they were accepted.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it, as in
+    spreadsheets themselves. Instants are UTC.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows(_cells(line) for line in report.lines)
+    return text.getvalue()
+
+
+def is_sheet(head: str) -> bool:
+    """Tell from the beginning of a file whether it is a table of ours."""
+    return head.splitlines()[0] == ",".join(COLUMNS)
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    seconds = line.seconds_to_final
+    return (
+        _text(line.client_orderid),
+        _text(line.status),
+        line.state.value,
+        f"{line.amount:f}",
+        _text(line.currency),
+        _text(line.paynet_order_id),
+        _text(line.order_stage),
+        _text(line.error_code),
+        _text(line.error_message),
+        "yes" if line.needs_person else "",
+        "" if line.is_paid and not line.alarms else " ".join(line.reasons),
+        " ".join(line.alarms),
+        instant(line.accepted_at),
+        instant(line.since),
+        "" if seconds is None else f"{seconds:.3f}",
+    )
+
+
+def _text(value: str | None) -> str:
+    shown = legible(value, most=10_000)
+    return f"'{shown}" if shown.lstrip().startswith((*_FORMULA, *_FORMULA_TOO)) else shown

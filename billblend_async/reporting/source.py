@@ -1,0 +1,108 @@
+"""Where a report's payouts come from: a journal's file, read again only where it has changed."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import attrs
+
+from ..journal import Owner
+from ..journal.reader import SqliteReader
+from ..summary import Line, Summary, line_of, summarize
+
+__all__ = ["Choice", "Report", "Source"]
+
+
+@attrs.frozen(kw_only=True)
+class Choice:
+    """Which payouts are told of.
+
+    Attributes:
+        since: Those that were accepted at this instant or later.
+        until: Those that were accepted before this instant.
+        among: Those with one of these client_orderids.
+        words: The choice in words; empty for all payouts.
+    """
+
+    since: float | None = None
+    until: float | None = None
+    among: Collection[str] | None = None
+    words: str = ""
+
+    def takes(self, line: Line) -> bool:
+        """Tell whether a payout is chosen."""
+        return (
+            (self.since is None or line.accepted_at >= self.since)
+            and (self.until is None or line.accepted_at < self.until)
+            and (self.among is None or line.client_orderid in self.among)
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """What a journal holds, at one moment.
+
+    Attributes:
+        journal: The name of its file.
+        owner: Whose payouts it holds.
+        at: When it was read, in seconds since the epoch.
+        choice: Which payouts are told of, in words; empty for all.
+        missing: How many that were chosen by id the journal does not know.
+        lines: The payouts, in the order in which they were accepted.
+        summary: What they come to.
+    """
+
+    journal: str
+    owner: Owner
+    at: float
+    choice: str
+    missing: int
+    lines: tuple[Line, ...] = attrs.field(repr=False)
+    summary: Summary = attrs.field(repr=False)
+
+
+class Source:
+    """A journal's file, and what was read of it.
+
+    Args:
+        path: The file.
+        choice: Which payouts are told of.
+    """
+
+    def __init__(self, path: Path, choice: Choice | None = None) -> None:
+        self._path = path
+        self._choice = Choice() if choice is None else choice
+        self._reader = SqliteReader(path)
+        self._file: tuple[int, int] | None = None
+        self._known: dict[str, int] = {}
+        self._lines: dict[str, Line] = {}
+
+    def read(self, at: float) -> Report:
+        """Read what has changed since the last time, and say what everything comes to.
+
+        Args:
+            at: Now, in seconds since the epoch.
+
+        Raises:
+            JournalError: The file cannot be read, or is not what was written.
+        """
+        owner = self._reader.owner()
+        file = self._reader.file()
+        if self._file != file:
+            # Another file lies there now: nothing that was read is true of it.
+            self._file, self._known, self._lines = file, {}, {}
+        for payout in self._reader.payouts(self._known):
+            line = line_of(payout)
+            if self._choice.takes(line):
+                self._lines[line.client_orderid] = line
+            self._known[line.client_orderid] = line.sequence
+        lines = tuple(self._lines.values())
+        among = self._choice.among
+        return Report(
+            journal=self._path.name,
+            owner=owner,
+            at=at,
+            choice=self._choice.words,
+            missing=0 if among is None else sum(name not in self._known for name in among),
+            lines=lines,
+            summary=summarize(lines, at=at),
+        )

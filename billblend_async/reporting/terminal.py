@@ -1,0 +1,126 @@
+"""The report in the terminal: what the page says, in fewer words."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..summary import Group, Summary
+from ..timeline import Timeline
+from .source import Report
+from .words import duration, instant, legible, many, money, tone
+
+__all__ = ["print_whole"]
+
+_MOST_NAMED = 5
+_MOST_REASONS = 10
+_COLOURS = {"good": "green", "bad": "yellow", "odd": "bold red", "wait": "magenta", "still": "dim"}
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def print_whole(console: Console, report: Report) -> None:
+    """Print a report; what a stranger has written is never taken for markup or for commands."""
+    summary = report.summary
+    owner = report.owner
+    _line(console, f"{legible(report.journal)}, read at {instant(report.at)} UTC")
+    told = f"gateway {owner.base_url}, login {owner.login}, endpoint {owner.endpoint}"
+    _line(console, legible(told))
+    if report.choice:
+        _line(console, f"chosen: {legible(report.choice)}")
+    if report.missing:
+        _line(console, f"{many(report.missing, 'payout')} of the file not in this journal")
+    if not summary.payouts:
+        _line(console, "No payouts.")
+        return
+    _totals(console, summary)
+    _groups(console, "Needs a person", summary.attention)
+    _groups(console, "To reconcile", summary.reconcile)
+    _groups(console, "Not finished", summary.unfinished)
+    _refusals(console, summary)
+    if summary.timeline is not None:
+        _timeline(console, summary.timeline)
+    times = summary.times
+    if times is not None:
+        told = (
+            f"median {duration(times.median)}, 90 % {duration(times.p90)}, "
+            f"99 % {duration(times.p99)}, longest {duration(times.longest)}"
+        )
+        _head(console, "Time to the final status")
+        _line(console, f"  {told}")
+    _line(console, "")
+    word = "None needs a person." if not summary.persons else f"{summary.persons:,} need a person."
+    if summary.persons == 1:
+        word = "One needs a person."
+    finished = f"{summary.finished:,} of {many(summary.payouts, 'payout')} finished"
+    _line(console, f"{finished}, {summary.paid:,} paid. {word}")
+
+
+def _totals(console: Console, summary: Summary) -> None:
+    table = Table(title="Payouts", title_justify="left")
+    table.add_column("status")
+    table.add_column("currency")
+    table.add_column("payouts", justify="right")
+    table.add_column("amount", justify="right")
+    for each in summary.totals:
+        status = Text(legible(each.status), style=_COLOURS[tone(each.status)])
+        currency = Text(legible(each.currency))
+        table.add_row(status, currency, f"{each.payouts:,}", money(each.amount))
+    table.add_section()
+    for each in summary.sums:
+        table.add_row("all", Text(legible(each.currency)), f"{each.payouts:,}", money(each.amount))
+    console.print(table)
+
+
+def _groups(console: Console, title: str, groups: Iterable[Group]) -> None:
+    for number, group in enumerate(groups):
+        if not number:
+            _head(console, title)
+        late = f", {group.late:,} for longer than it should take" if group.late else ""
+        _line(console, f"  {group.name}: {many(group.payouts, 'payout')}{late}. {group.sentence}")
+        for line in group.lines[:_MOST_NAMED]:
+            order = f", order {legible(line.paynet_order_id)}" if line.paynet_order_id else ""
+            said = " ".join(filter(None, (line.error_code, line.error_message)))
+            told = f": {legible(said)}" if said else ""
+            amount = f"{money(line.amount)} {legible(line.currency)}"
+            _line(console, f"    {legible(line.client_orderid)}{order}, {amount}{told}")
+        if group.payouts > _MOST_NAMED:
+            left = group.payouts - _MOST_NAMED
+            _line(console, f"    and {left:,} more; --html or --csv lists them")
+
+
+def _refusals(console: Console, summary: Summary) -> None:
+    shown = summary.refusals[:_MOST_REASONS]
+    for number, each in enumerate(shown):
+        if not number:
+            _head(console, "Refused, by reason")
+        said = " ".join(filter(None, (each.error_code, each.error_message))) or "no reason told"
+        stage = f" [{legible(each.order_stage)}]" if each.order_stage else ""
+        told = f"{legible(each.status)}{stage}: {legible(said)}"
+        _line(console, f"  {each.payouts:>6,}  {told} (such as {legible(each.example)})")
+    left = summary.unlisted_refusals + sum(each.payouts for each in summary.refusals[len(shown) :])
+    if left:
+        _line(console, f"  {left:>6,}  for rarer reasons")
+
+
+def _timeline(console: Console, line: Timeline) -> None:
+    begins, ends = line.begins_at, line.begins_at + line.step * len(line.accepted)
+    _head(console, f"Timeline, {instant(begins)} to {instant(ends)} UTC")
+    for name, counts in (
+        ("accepted", line.accepted),
+        ("finished", line.finished),
+        ("paid", line.paid),
+    ):
+        most = max(counts) or 1
+        # Rounded up, so that a single one among thousands is still seen.
+        drawn = "".join(_BLOCKS[-(-count * 8 // most)] for count in counts)
+        _line(console, f"  {name:<9}{drawn}  {sum(counts):,}")
+
+
+def _head(console: Console, title: str) -> None:
+    _line(console, "")
+    console.print(Text(title, style="bold"), soft_wrap=True)
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,76 @@
+"""Values as people read them: instants, durations, money, and texts that strangers have written."""
+
+import math
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+
+__all__ = ["LONGEST", "duration", "instant", "legible", "many", "money", "tone"]
+
+LONGEST: Final = 300
+"""Characters that are shown of a stranger's text."""
+_REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
+_TONES: Final = {
+    "approved": "good",
+    "declined": "bad",
+    "filtered": "bad",
+    "rejected": "bad",
+    "error": "odd",
+    "attention": "odd",
+    "withdrawn": "still",
+    "closed": "still",
+}
+
+
+def legible(text: str | None, most: int = LONGEST) -> str:
+    """Make a stranger's text harmless to look at: one line, nothing unseen, not endless.
+
+    What would steer a terminal or turn the direction of writing is replaced.
+    """
+    if not text:
+        return ""
+    shown = text if len(text) <= most else f"{text[: most - 1]}…"
+    if shown.isprintable():
+        return shown
+    return "".join(each if each.isprintable() else _stand_in(each) for each in shown)
+
+
+def _stand_in(character: str) -> str:
+    return " " if character.isspace() else _REPLACED
+
+
+def instant(at: float) -> str:
+    """Write an instant to the second, in UTC, so that texts sort as the instants do."""
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")[:19]
+    except (OverflowError, OSError, ValueError):  # a clock that was set beyond every calendar
+        return "unknown"
+
+
+def duration(seconds: float) -> str:
+    """Write how long something took, in the two largest units that matter."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = math.floor(seconds + 0.5)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600:02} h"
+
+
+def money(amount: Decimal) -> str:
+    """Write an amount as the totals of a batch do."""
+    return f"{amount:,f}"
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """Count something: 1 payout, 2,000 payouts."""
+    return f"{count:,} {one if count == 1 else more or f'{one}s'}"
+
+
+def tone(status: str) -> str:
+    """Say how a status is to be taken: good, bad, odd (a person must look), still or wait."""
+    return _TONES.get(status, "wait")
