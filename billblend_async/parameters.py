@@ -20,6 +20,7 @@ __all__ = [
     "Parameter",
     "amount_text",
     "check_value",
+    "decimals",
     "mask_digits",
     "parameter",
     "parse_value",
@@ -108,6 +109,11 @@ def parameter(kind: Kind, longest: int | None = None, **rest: Any) -> Any:  # no
         default=attrs.NOTHING if row.need is Need.REQUIRED else None,
         metadata={"parameter": row},
     )
+
+
+def decimals(currency: str) -> int:
+    """Tell how many decimals a currency has; none for one that ISO 4217 does not list."""
+    return _EXPONENTS.get(currency, 0)
 
 
 def amount_text(amount: Decimal, currency: str) -> str:

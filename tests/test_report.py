@@ -27,7 +27,7 @@ from billblend_async.reporting.parts import MOST_LISTED
 from billblend_async.reporting.sheet import COLUMNS
 from billblend_async.reporting.source import Choice, Report, Source
 from billblend_async.reporting.terminal import print_whole
-from billblend_async.reporting.words import duration, instant, legible, many
+from billblend_async.reporting.words import duration, instant, legible, many, money
 from billblend_async.summary import LONGEST_GROUP
 
 AT: Final = START + 1000
@@ -103,6 +103,20 @@ class TestWords:
         """An instant is told in UTC, and one beyond every calendar as unknown."""
         assert instant(1_800_000_000.9) == "2027-01-15 08:00:00"
         assert instant(1e300) == instant(-1e18) == "unknown"
+
+    @pytest.mark.parametrize(
+        ("amount", "currency", "told"),
+        [
+            ("1234567.5", "EUR", "1,234,567.50"),
+            ("1E+3", "JPY", "1,000"),
+            ("1", "KWD", "1.000"),
+            ("0.125", "USD", "0.125"),
+            ("7", "???", "7"),
+        ],
+    )
+    def test_money(self, amount: str, currency: str, told: str) -> None:
+        """An amount shows all decimals of its currency and hides none that it has."""
+        assert money(Decimal(amount), currency) == told
 
     def test_many(self) -> None:
         """One is not told like two."""

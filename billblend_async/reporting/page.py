@@ -146,8 +146,8 @@ def _page(title: str, body: str, head: str, script: str) -> str:
 <div class="report">
 {body}
 <footer class="small soft"><p>All times are UTC. A payout is paid when the gateway's status says \
-approved. Ask the gateway's support with both ids of a payout. No receiver, no account and no link \
-stands on this page.</p></footer>
+approved. The payout id is your client_orderid, the order id the gateway's paynet_order_id: ask \
+its support with both. No receiver, no account and no link stands on this page.</p></footer>
 </div>
 {code}
 </body>

@@ -1,6 +1,7 @@
 """The parts of the page: each section's HTML from the summary, everything escaped."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from html import escape
 from itertools import accumulate
 from typing import Final, Literal
@@ -61,33 +62,28 @@ def totals(summary: Summary) -> str:
     """Show payouts and money per status and currency."""
     if not summary.payouts:
         return ""
-    sums = {each.currency: each for each in summary.sums}
     columns = [
         Column("Status"),
         Column("Payouts", NUMBER),
-        Column("Share", NUMBER),
+        Column("Share", f"{NUMBER} share"),
         Column("Amount", NUMBER),
     ]
-    rows = [
-        (
-            _status(each.status),
-            f"{each.payouts:,}",
-            _share(each.payouts, sums[each.currency].payouts),
-            _amount(money(each.amount), each.currency),
+    rows: list[tuple[str, ...]] = []
+    for whole in summary.sums:
+        of_currency = [each for each in summary.totals if each.currency == whole.currency]
+        rows += (
+            (
+                _status(each.status),
+                f"{each.payouts:,}",
+                f"{100 * each.payouts / whole.payouts:.1f} %",
+                _amount(each.amount, each.currency),
+            )
+            for each in sorted(of_currency, key=lambda each: -each.payouts)
         )
-        for each in sorted(summary.totals, key=lambda each: (each.currency, -each.payouts))
-    ]
-    foot = [
-        (
-            f"All in {escape(legible(each.currency))}",
-            f"{each.payouts:,}",
-            "",
-            _amount(money(each.amount), each.currency),
-        )
-        for each in summary.sums
-    ]
+        every = f"<b>All in {escape(legible(whole.currency))}</b>"
+        rows.append((every, f"{whole.payouts:,}", "", _amount(whole.amount, whole.currency)))
     caption = "Payouts and money by status and currency; each share is of its currency's payouts"
-    return table(columns, rows, foot=foot, caption=caption)
+    return table(columns, rows, caption=caption, kind="totals")
 
 
 def left_to_do(summary: Summary, kind: Literal["person", "reconcile", "unfinished"]) -> str:
@@ -109,8 +105,8 @@ def _group(group: Group, kind: str) -> str:
         f"</span></h3><p>{escape(group.sentence)}</p>"
     )
     columns = [
-        Column("Payout (client_orderid)"),
-        Column("Order (paynet_order_id)"),
+        Column("Payout id"),
+        Column("Order id"),
         Column("Amount", NUMBER),
         Column("Since", "when"),
         Column("What the gateway said"),
@@ -119,7 +115,7 @@ def _group(group: Group, kind: str) -> str:
         (
             escape(legible(line.client_orderid)),
             escape(legible(line.paynet_order_id)) or _NONE,
-            _amount(money(line.amount), line.currency),
+            _amount(line.amount, line.currency),
             instant(line.since),
             _said(line.error_code, line.error_message, line.order_stage) or _NONE,
         )
@@ -292,7 +288,7 @@ def _payout(line: Line) -> tuple[str, ...]:
         said = escape(line.doubt)
     return (
         f'{escape(legible(line.client_orderid))}<span class="small soft">{order}</span>',
-        _amount(money(line.amount), line.currency),
+        _amount(line.amount, line.currency),
         _status(line.status if line.status != "unfinished" else line.state.value),
         instant(line.accepted_at),
         _NONE if seconds is None else f'<data value="{seconds:.3f}">{duration(seconds)}</data>',
@@ -305,7 +301,7 @@ _NEWEST_ONLY: Final = (
     "need somebody are listed above whatever their age. Every payout stands in the CSV file of "
     "billblend report --csv FILE.</p>"
 )
-_NONE: Final = '<span class="soft">none</span>'
+_NONE: Final = '<span class="soft nil">none</span>'
 
 
 def _folded(name: str, label: str, body: str, *, is_open: bool) -> str:
@@ -329,8 +325,8 @@ def _status(word: str) -> str:
     return f'<span class="status {tone(word)}">{escape(legible(word))}</span>'
 
 
-def _amount(amount: str, currency: str) -> str:
-    return f"{amount} {escape(legible(currency))}"
+def _amount(amount: Decimal, currency: str) -> str:
+    return f"{money(amount, currency)} {escape(legible(currency))}"
 
 
 def _said(code: str | None, message: str | None, stage: str | None = None) -> str:
@@ -341,10 +337,6 @@ def _said(code: str | None, message: str | None, stage: str | None = None) -> st
     if stage:
         told.append(f"[{legible(stage)}]")
     return escape(" ".join(filter(None, told)))
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %"
 
 
 def _span(step: int) -> str:

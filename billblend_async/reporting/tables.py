@@ -33,7 +33,6 @@ def table(
     rows: Iterable[Sequence[str]],
     *,
     caption: str,
-    foot: Iterable[Sequence[str]] = (),
     name: str = "",
     kind: str = "",
 ) -> str:
@@ -43,7 +42,6 @@ def table(
         columns: Its columns.
         rows: The cells of each row, as HTML.
         caption: What it holds, for those who cannot see what stands around it.
-        foot: Rows that sum the others up.
         name: Its id, if it has one.
         kind: A CSS class; ``stack`` turns rows into blocks where the screen is narrow.
     """
@@ -51,7 +49,6 @@ def table(
         f'<th role="columnheader" scope="col"{_class(column.kind)}>{escape(column.name)}</th>'
         for column in columns
     )
-    feet = "".join(_rows(columns, foot))
     parts = [
         f'<table{_id(name)}{_class(kind)} role="table">',
         f"<caption>{escape(caption)}</caption>",
@@ -59,7 +56,6 @@ def table(
         '<tbody role="rowgroup">',
         *_rows(columns, rows),
         "</tbody>",
-        f'<tfoot role="rowgroup">{feet}</tfoot>' if feet else "",
         "</table>",
     ]
     return "\n".join(parts)

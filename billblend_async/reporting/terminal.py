@@ -65,10 +65,11 @@ def _totals(console: Console, summary: Summary) -> None:
     for each in summary.totals:
         status = Text(legible(each.status), style=_COLOURS[tone(each.status)])
         currency = Text(legible(each.currency))
-        table.add_row(status, currency, f"{each.payouts:,}", money(each.amount))
+        table.add_row(status, currency, f"{each.payouts:,}", money(each.amount, each.currency))
     table.add_section()
     for each in summary.sums:
-        table.add_row("all", Text(legible(each.currency)), f"{each.payouts:,}", money(each.amount))
+        amount = money(each.amount, each.currency)
+        table.add_row("all", Text(legible(each.currency)), f"{each.payouts:,}", amount)
     console.print(table)
 
 
@@ -82,7 +83,7 @@ def _groups(console: Console, title: str, groups: Iterable[Group]) -> None:
             order = f", order {legible(line.paynet_order_id)}" if line.paynet_order_id else ""
             said = " ".join(filter(None, (line.error_code, line.error_message)))
             told = f": {legible(said)}" if said else ""
-            amount = f"{money(line.amount)} {legible(line.currency)}"
+            amount = f"{money(line.amount, line.currency)} {legible(line.currency)}"
             _line(console, f"    {legible(line.client_orderid)}{order}, {amount}{told}")
         if group.payouts > _MOST_NAMED:
             left = group.payouts - _MOST_NAMED

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
+from ..parameters import decimals
+
 __all__ = ["LONGEST", "duration", "instant", "legible", "many", "money", "tone"]
 
 LONGEST: Final = 300
@@ -61,8 +63,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600:02} h"
 
 
-def money(amount: Decimal) -> str:
-    """Write an amount as the totals of a batch do."""
+def money(amount: Decimal, currency: str) -> str:
+    """Write an amount with all the decimals of its currency, and more if it has more."""
+    exponent, fewest = amount.as_tuple().exponent, decimals(currency)
+    if isinstance(exponent, int) and -exponent <= fewest:
+        return f"{amount:,.{fewest}f}"
     return f"{amount:,f}"
 
 
