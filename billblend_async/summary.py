@@ -63,18 +63,20 @@ _RECONCILE: Final = (
     "its support before anybody pays it again."
 )
 _WAITS: Final[Mapping[State, str]] = {
-    State.NEW: "Accepted, and nothing was sent for it; run its file again to go on.",
+    State.NEW: "Accepted, and nothing was sent for it yet; a run of its file goes on with it.",
     State.CHECKING: (
-        "The answer to payout-check is not known yet; the next run asks for it and does not repeat "
-        "the check."
+        "The answer to payout-check is not known yet; a run of its file asks for it and does not "
+        "repeat the check."
     ),
-    State.VALIDATING: "The bank is validating it; the next run asks again.",
-    State.VALIDATED: "The bank has validated it and pay was not sent; the next run pays it.",
+    State.VALIDATING: "The bank is validating it; a run of its file asks again and then pays it.",
+    State.VALIDATED: "The bank has validated it and pay was not sent; a run of its file pays it.",
     State.PAYING: (
-        "The answer to the pay request is not known yet; the next run asks for it and never "
+        "The answer to the pay request is not known yet; a run of its file asks for it and never "
         "repeats the payment."
     ),
-    State.AWAITING_FINAL: "The gateway has taken the pay request; its final status is awaited.",
+    State.AWAITING_FINAL: (
+        "The gateway has taken the pay request; a run of its file asks for the final status."
+    ),
     State.AWAITING_RECEIVER: (
         "The receiver must open a link and fill in a form; the link stands in the results file."
     ),

@@ -525,6 +525,10 @@ async def test_the_command(gateway: EchoGateway, tmp_path: Path) -> None:
     for name in ("approved-0", "refused-2"):
         _, told[f"status {name}"] = await billblend("status", name, "--journal", "payouts.db")
     _, told["attention"] = await billblend("attention", "list", "--journal", "payouts.db")
+    report = ("report", "--journal", "payouts.db")
+    _, told["report"] = await billblend(*report)
+    await billblend(*report, "--html", "report.html", "--csv", "report.csv")
+    told |= {name: (tmp_path / name).read_bytes() for name in ("report.html", "report.csv")}
     told |= {f"pay: {name}": octets for name, octets in files(tmp_path).items()}
     status, told["wrong password"] = await billblend(
         *pay, BILLBLEND_PRIVATE_KEY_PASSWORD=f"{PASSWORD}x"

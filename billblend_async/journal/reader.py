@@ -182,18 +182,19 @@ class SqliteReader:
         That is why it is not opened with mode=ro, which cannot read such a file. No statement can
         write all the same, and a file that may not be written is read as it is.
         """
-        problem: JournalError | None = None
-        target = f"{self._path.absolute().as_uri()}?mode=rw"
-        try:
-            connection = sqlite3.connect(target, timeout=0, isolation_level=None, uri=True)
-        except sqlite3.Error as error:
-            problem = self._told(error)
-        if problem is not None:
-            raise problem
+        connection = self._connect()
         with contextlib.closing(connection):
             for pragma in ("query_only=1", "trusted_schema=0", "cell_size_check=1"):
                 self._read(connection, partial(connection.execute, f"PRAGMA {pragma}")).close()
             yield connection
+
+    def _connect(self) -> sqlite3.Connection:
+        target = f"{self._path.absolute().as_uri()}?mode=rw"
+        try:
+            return sqlite3.connect(target, timeout=0, isolation_level=None, uri=True)
+        except sqlite3.Error as error:
+            problem = self._told(error)
+        raise problem
 
     def _read(self, connection: sqlite3.Connection, read: Callable[[], T]) -> T:
         """Read in one short transaction; wait while a writer holds the file."""
