@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from . import __version__
 from .batch import read_batch
@@ -22,6 +22,7 @@ from .errors import (
     JournalError,
     PayoutNotFound,
 )
+from .guidance import complete, explain
 from .listening import add_listen
 from .payroll import POLL_HELP, Plan, add_pay, polling, positive, run_batch
 from .polling import Polling
@@ -58,6 +59,10 @@ settings, from the environment:
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose usage errors are bad input, not an unfinished batch."""
+
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
+        """Add an argument whose help says what an option takes, and what it is by default."""
+        return super().add_argument(*names, **complete(names, options))
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line."""
@@ -101,7 +106,8 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="billblend",
-        description="Pay people through the Billblend payment gateway, each exactly once.",
+        description="Pay people through the Billblend payment gateway, each exactly once.\n"
+        "Begin with billblend demo, which needs no gateway.",
         epilog=f"{_SETTINGS}\n{_EXIT_STATUS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -113,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", help="tell where one payout stands")
     status.add_argument("client_orderid", help="the payout's id")
-    status.add_argument("--journal", type=Path, help="the journal that knows it")
+    status.add_argument("--journal", type=Path, help="the journal that knows it; without it only the gateway is asked")
     status.set_defaults(run=_status)
 
     attention = commands.add_parser("attention", help="decide about payouts that need a person")
@@ -138,9 +144,12 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="pay a sample file against the sandbox")
     demo.add_argument("--payouts", type=positive, default=240, help="how many rows")
-    demo.add_argument("--directory", type=Path, help="where to put the files (a new one)")
+    demo.add_argument(
+        "--directory", type=Path, metavar="FOLDER", help="where to put the files (a new one)"
+    )
     demo.add_argument("--poll", type=polling, default=Polling(), metavar="MIN:MAX", help=POLL_HELP)
     demo.set_defaults(run=_demo)
+    explain(commands.choices)
     return parser
 
 

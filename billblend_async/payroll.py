@@ -114,7 +114,8 @@ def add_pay(pay: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=SECONDS",
-        help=f"how long to wait before a new payout is handed back; {', '.join(_DEADLINES)}",
+        help="hand a new payout back when one of its waits has taken so long; may be given several "
+        f"times (default {', '.join(f'{n}={s:g}' for n, s in attrs.asdict(Deadlines()).items())})",
     )
     add_view(pay)
     pay.set_defaults(run=_pay)
