@@ -47,7 +47,7 @@ settings, from the environment:
   BILLBLEND_PRIVATE_KEY           path of the RSA private key's PEM file
   BILLBLEND_PRIVATE_KEY_PASSWORD  its password, if it is encrypted
   BILLBLEND_MERCHANT_CONTROL      the control secret, for status v2 and callbacks
-  BILLBLEND_FORMER_MERCHANT_CONTROL  the one that it replaces, while both are live (callbacks)
+  BILLBLEND_FORMER_MERCHANT_CONTROL  the one before it, while both are live
   BILLBLEND_STATUS_VERSION        2 or 4 (default 2, and 4 without a merchant control)
   BILLBLEND_POLL_TRANSPORT        httpx (default) or aiohttp, for status requests
   BILLBLEND_SERVER_CALLBACK_URL   where the gateway sends its callbacks (billblend listen)
@@ -60,7 +60,7 @@ settings, from the environment:
 class _Parser(argparse.ArgumentParser):
     """A parser whose usage errors are bad input, not an unfinished batch."""
 
-    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action:  # noqa: ANN401 - as argparse takes them
         """Add an argument whose help says what an option takes, and what it is by default."""
         return super().add_argument(*names, **complete(names, options))
 
@@ -119,7 +119,11 @@ def _parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", help="tell where one payout stands")
     status.add_argument("client_orderid", help="the payout's id")
-    status.add_argument("--journal", type=Path, help="the journal that knows it; without it only the gateway is asked")
+    status.add_argument(
+        "--journal",
+        type=Path,
+        help="the journal that knows it; without it only the gateway is asked",
+    )
     status.set_defaults(run=_status)
 
     attention = commands.add_parser("attention", help="decide about payouts that need a person")

@@ -9,56 +9,60 @@ from typing import Any, Final
 __all__ = ["complete", "explain"]
 
 _WIDTH: Final = 78
-_VALUES: Final = {Path: "FILE", int: "N", float: "SECONDS"}
+_MOST_CHOICES: Final = 4
+"""Words that fit into a usage line; of more, the help tells."""
+_VALUES: Final[Mapping[Any, str]] = {Path: "FILE", int: "N", float: "SECONDS"}
 """What to call the value of an option that has no word for it, by its type."""
 
-_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
+_TEXTS: Final = {
     "pay": (
         "Pay every row of a file, each exactly once, and write what became of it. A file with a "
-        "wrong row is refused whole. Interrupted or killed? Run the same command again: finished "
-        "rows are told from the journal, the rest goes on.",
-        "billblend pay payouts.csv --journal payouts.db --out results.csv",
+        "wrong row is refused whole. Interrupted or killed? Run the same command again: "
+        "finished rows are told from the journal, the rest goes on."
     ),
     "status": (
         "Tell where one payout stands: what the journal knows of it, and what the gateway says "
-        "now. Nothing is sent that moves money.",
-        "billblend status po-1 --journal payouts.db",
+        "now. Nothing is sent that moves money."
     ),
     "attention": (
         "List the payouts for which nothing is sent until a person has looked, or decide about "
-        "them. Ask the gateway's support before you release one that may have been paid.",
-        'billblend attention release po-7 --journal payouts.db --who ann --why "never arrived"',
+        "them. Ask the gateway's support before you release one that may have been paid."
     ),
     "approve": (
         "Pay the rows of a file that was run with --check-only, all of them or the ones named. "
-        "What was changed in the file since its check stays unpaid.",
-        "billblend approve payouts.csv --journal payouts.db --out results.csv --who ann",
+        "What was changed in the file since its check stays unpaid."
     ),
     "withdraw": (
-        "Take payouts back before they are paid. Each is ended for good; to pay it after all takes "
-        "a new client_orderid.",
-        'billblend withdraw po-2 --journal payouts.db --who ann --why "wrong amount"',
+        "Take payouts back before they are paid. Each is ended for good; to pay it after all "
+        "takes a new client_orderid."
     ),
     "journal": (
-        "Declare what a journal cannot know by itself: that it was restored from a copy, and later "
-        "that nothing is missing from it any more.",
-        "billblend journal restored --journal payouts.db",
+        "Declare what a journal cannot know by itself: that it was restored from a copy, and "
+        "later that nothing is missing from it any more."
     ),
     "listen": (
-        "Take the gateway's callbacks in for payouts that other processes run on the same journal. "
-        "It never sends a payout. It speaks plain HTTP: put your TLS in front of it.",
-        "billblend listen --journal payouts.db --port 8080",
+        "Take the gateway's callbacks in for payouts that other processes run on the same "
+        "journal. It never sends a payout. It speaks plain HTTP: put your TLS in front of it."
     ),
     "sandbox": (
         "Run a gateway to play against on this machine, and print the settings to use with it. "
-        "Each start is a new one with a new key: begin a new journal with it.",
-        "billblend sandbox --fault payout-pay:drop_after:0.1",
+        "Each start is a new one with a new key: begin a new journal with it."
     ),
     "demo": (
-        "Pay a sample file against a sandbox of its own and compare the results with the sandbox's "
-        "books. It needs no settings and no network.",
-        "billblend demo --payouts 60",
+        "Pay a sample file against a sandbox of its own and compare the results with the "
+        "sandbox's books. It needs no settings and no network."
     ),
+}
+_EXAMPLES: Final = {
+    "pay": "billblend pay payouts.csv --journal payouts.db --out results.csv",
+    "status": "billblend status po-1 --journal payouts.db",
+    "attention": 'billblend attention release po-7 --journal payouts.db --who ann --why "not paid"',
+    "approve": "billblend approve payouts.csv --journal payouts.db --out results.csv --who ann",
+    "withdraw": 'billblend withdraw po-2 --journal payouts.db --who ann --why "wrong amount"',
+    "journal": "billblend journal restored --journal payouts.db",
+    "listen": "billblend listen --journal payouts.db --port 8080",
+    "sandbox": "billblend sandbox --fault payout-pay:drop_after:0.1",
+    "demo": "billblend demo --payouts 60",
 }
 
 
@@ -73,7 +77,11 @@ def complete(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]
     if not names[0].startswith("-"):
         return told
     kind, default, text = told.get("type"), told.get("default"), told.get("help")
-    if type(default) is int or kind in _VALUES:
+    choices = list(told.get("choices") or ())
+    if text and len(choices) > _MOST_CHOICES:
+        told.setdefault("metavar", names[0].lstrip("-").upper())
+        told["help"] = text = f"{text}: {', '.join(map(str, choices))}"
+    if "action" not in told and (type(default) is int or kind in _VALUES):
         told.setdefault("metavar", _VALUES.get(kind, "N"))
     if type(default) in (str, int, float) and default != argparse.SUPPRESS:
         shown = default if isinstance(default, str) else f"{default:g}"
@@ -84,10 +92,10 @@ def complete(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]
 
 def explain(commands: Mapping[str, argparse.ArgumentParser]) -> None:
     """Let ``--help`` of each command say what it is for, and show an example of it."""
-    for name, (text, example) in _TEXTS.items():
+    for name, text in _TEXTS.items():
         command = commands[name]
         # The example stands on a line of its own, so nothing is wrapped for us.
         command.formatter_class = argparse.RawDescriptionHelpFormatter
         command.description = textwrap.fill(text, _WIDTH)
         rest = f"\n\n{command.epilog}" if command.epilog else ""
-        command.epilog = f"example:\n  {example}{rest}"
+        command.epilog = f"example:\n  {_EXAMPLES[name]}{rest}"

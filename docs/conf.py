@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 project = "billblend_async"
 version = release = __version__
 language = "en"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "manual"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]
 exclude_patterns = ["_ext", "_build"]
 nitpicky = True
 

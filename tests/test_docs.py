@@ -2,8 +2,8 @@
 
 A comment right before a block says what becomes of it:
 
-- ``run``: it is run, Python as a program and shell lines by bash, with a sandbox's settings around
-  it; ``run: 1`` expects that exit status. The blocks of a page are run in their order in one folder.
+- ``run``: it is run, Python as a program and shell lines by bash, with the settings of a sandbox;
+  ``run: 1`` expects that exit status. The blocks of a page are run in their order in one folder.
 - ``output``: what the block before it prints.
 - ``file: NAME``: a file in that folder.
 - ``test``: a file of tests that passes in a pytest of its own.
@@ -13,23 +13,20 @@ A comment right before a block says what becomes of it:
 A block of Python has one of these. A shell block without any is read by the real parser.
 """
 
-import argparse
 import ast
 import asyncio
 import importlib
 import os
 import re
 import shlex
-import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from decimal import Decimal
-from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_words import below, walk
 from desk import Desk, ended, open_desk
 from fakes import FakeClient
 from hosts import open_host
@@ -38,7 +35,6 @@ from manual import DOCS, PAGES, PAPERS, ROOT, Block, anchors, block, blocks, lin
 import billblend_async
 from billblend_async.cli import _parser
 from billblend_async.client import Client
-from billblend_async.diagram import diagram
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.keys import Credentials
 from billblend_async.models import Alarm, Doubt, State
@@ -94,11 +90,10 @@ def furnish(desk: Desk) -> None:
 
 async def play(desk: Desk, each: Block) -> str:
     """Run a block to its end and give what it has printed."""
-    if each.language == "sh":
-        words: tuple[object, ...] = ("bash", "-euc", each.text)
-    else:
-        program = desk.folder / f"test_{each.line}.py"
-        program.write_text(each.text, encoding="utf-8")
+    program = desk.folder / f"test_{each.line}.py"
+    program.write_text(each.text, encoding="utf-8")
+    words: tuple[object, ...] = ("bash", "-eu", program)
+    if each.language == "python":
         words = (sys.executable, program)
     if each.kind == "test":
         # Which client a web framework's own test client prefers is not our business: no warnings.
@@ -176,44 +171,6 @@ def options_of(words: list[str]) -> set[str]:
     }
 
 
-def below(parser: Any) -> dict[str, Any]:
-    """Give the parsers right below one."""
-    for action in parser._actions:
-        if isinstance(action.choices, dict):
-            return dict(action.choices)
-    return {}
-
-
-def walk(parser: Any) -> Iterator[Any]:
-    """Iterate over a parser and all below it."""
-    yield parser
-    for each in below(parser).values():
-        yield from walk(each)
-
-
-PARSERS = list(walk(_parser()))
-
-
-@pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.prog)
-def test_help(parser: Any) -> None:
-    """Each command says what it does, and each of its options what it is for."""
-    assert (parser.description or "").rstrip().endswith(".")
-    for action in parser._actions:
-        if not isinstance(action.choices, dict):  # the commands below have texts of their own
-            assert (action.help or "").strip(), f"{parser.prog} {action.dest}"
-
-
-@pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.prog)
-def test_defaults_are_told(parser: Any) -> None:
-    """What an option is when nobody gives it stands in its help, where it is a word or a number."""
-    for action in parser._actions:
-        default = action.default
-        is_told = type(default) in (str, int, float) and default != argparse.SUPPRESS
-        if action.option_strings and is_told:
-            shown = default if isinstance(default, str) else f"{default:g}"
-            assert f"default {shown}" in action.help, f"{parser.prog} {action.option_strings[0]}"
-
-
 @pytest.mark.parametrize("page", [*PAGES, *PAPERS], ids=place)
 def test_links(page: Path) -> None:
     """Each link to a file of ours leads to one, and to a heading that is there."""
@@ -252,7 +209,9 @@ def test_public_names_are_described() -> None:
 def test_handbook() -> None:
     """The handbook has a section for each doubt, with its own words, and for each alarm."""
     page = DOCS / "guide" / "attention.md"
-    sections = dict(re.findall(r"^### (\S+)\n\n(.*?)(?=^##|\Z)", prose(page), re.DOTALL | re.M))
+    sections = dict(
+        re.findall(r"^### (\S+)\n\n(.*?)(?=^##|\Z)", prose(page), re.DOTALL | re.MULTILINE)
+    )
 
     for doubt in Doubt:
         assert sections[doubt].startswith(f"> {doubt.sentence}\n"), doubt
@@ -337,51 +296,3 @@ def names_of(text: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(compile(text, "an example", "exec"), names)
     return names
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built from nothing; a warning of the builder ends it."""
-    for name in ("sphinx", "myst_parser", "furo"):
-        pytest.importorskip(name, reason="needs the extra docs: pip install -e '.[docs]'")
-    folder = tmp_path_factory.mktemp("site")
-    words = (sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-n", "-d")
-    done = subprocess.run(
-        [*words, str(folder / "trees"), str(DOCS), str(folder / "html")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
-    assert (0, "") == (done.returncode, done.stderr)
-    return folder / "html"
-
-
-def test_site_is_whole(site: Path) -> None:
-    """The site has every page, the state machine drawn from its table, and every command."""
-    for page in PAGES:
-        assert (site / page.relative_to(DOCS).with_suffix(".html")).is_file()
-    picture = unescape((site / "background" / "machine.html").read_text(encoding="utf-8"))
-    for begin, end in re.findall(r"([A-Z_]+) --> ([A-Z_]+):", diagram()):
-        assert f"<title>{begin} → {end}: " in picture
-    told = (site / "reference" / "commands.html").read_text(encoding="utf-8")
-    for parser in PARSERS:
-        assert f'id="{parser.prog.replace(" ", "-")}"' in told
-
-
-def test_site_contacts_nobody(site: Path) -> None:
-    """Whoever reads the site asks no other machine for anything."""
-    for file in site.rglob("*"):
-        if file.suffix in (".html", ".css"):
-            text = file.read_text(encoding="utf-8")
-            assert [] == _FOREIGN.findall(text), file.name
-
-
-_FOREIGN = re.compile(
-    r"""<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["']?(?:https?:)?//[^>]*>"""
-    r"""|<link\b(?=[^>]*rel=["'](?!canonical|author|next|prev|search|index))[^>]*"""
-    r"""href=["'](?:https?:)?//[^>]*>"""
-    r"""|url\(["']?(?:https?:)?//[^)]*\)|@import\s+["'](?:https?:)?//"""
-)
-"""Whatever a browser loads by itself from somewhere else."""

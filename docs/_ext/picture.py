@@ -78,9 +78,7 @@ def _box(x: int, y: int, width: int, name: str, kind: str = "", high: int = _HIG
 
 def _line(path: str, pair: tuple[State, State], events: str, kind: str = "") -> str:
     title = escape(f"{pair[0].name} → {pair[1].name}: {events}")
-    return (
-        f'<path class="{kind}" d="{path}" marker-end="url(#tip)"><title>{title}</title></path>'
-    )
+    return f'<path class="{kind}" d="{path}" marker-end="url(#tip)"><title>{title}</title></path>'
 
 
 def _label(x: int, y: int, text: str, anchor: str = "start") -> str:

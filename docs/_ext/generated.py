@@ -6,16 +6,18 @@ as those that somebody has written.
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import commands
 import picture
+from sphinx.util.typing import stringify_annotation
 
 import billblend_async
 from billblend_async import errors, logs
 from billblend_async.diagram import diagram
+from billblend_async.events import Event
 from billblend_async.models import Alarm, Doubt
 from billblend_async.request import PARAMETERS
 from billblend_async.sandbox.faults import FAULTS, FaultKind
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 PLACEHOLDER: Final = re.compile(r"^<!-- generated: ([a-z-]+)((?: \w+)*) -->$", re.MULTILINE)
+_ANY_EVENT: Final = stringify_annotation(Event, "smart")
 _MADE_BY_US: Final = ("billblend_async.Events", "billblend_async.testing.RunningFaults")
 _SEVERAL: Final = re.compile(r"^( +)([A-Z]\w+(?:, [A-Z]\w+)+): (.*)$")
 
@@ -35,7 +38,7 @@ def setup(app: "Sphinx") -> dict[str, bool]:
     app.connect("source-read", _fill_in)
     # Before napoleon, which reads the section.
     app.connect("autodoc-process-docstring", _split_raises, priority=400)
-    app.connect("autodoc-process-signature", _hide_making)
+    app.connect("autodoc-process-signature", _shorten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -52,7 +55,7 @@ def _fill_in(_: "Sphinx", __: str, source: list[str]) -> None:
     source[0] = fill_in(source[0])
 
 
-def _split_raises(  # noqa: PLR0913, PLR0917 - as Sphinx calls it
+def _split_raises(
     _app: object, _what: str, _name: str, _thing: object, _options: object, lines: list[str]
 ) -> None:
     """Give each of several errors that share a sentence a line of its own."""
@@ -64,11 +67,18 @@ def _split_raises(  # noqa: PLR0913, PLR0917 - as Sphinx calls it
     ]
 
 
-def _hide_making(  # noqa: PLR0913, PLR0917 - as Sphinx calls it
-    _app: object, _what: str, name: str, _thing: object, _options: object, sign: str, _returns: str
-) -> tuple[str, None] | None:
-    """Leave out how to make what nobody makes but us."""
-    return ("", None) if sign and name in _MADE_BY_US else None
+def _shorten(
+    _app: object,
+    _what: str,
+    name: str,
+    _thing: object,
+    _options: object,
+    sign: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Call the union of all events by its name, and leave out how to make what only we make."""
+    sign, returns = (text and text.replace(_ANY_EVENT, "Event") for text in (sign, returns))
+    return ("" if sign and name in _MADE_BY_US else sign), returns
 
 
 def _reference(*names: str) -> str:
@@ -96,7 +106,7 @@ def _is_split(kind: type) -> bool:
     return any(base.__name__ not in billblend_async.__all__ for base in ours)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -149,9 +159,7 @@ def _parameters() -> str:
         length = f"{row.shortest} to {longest}" if row.shortest > 1 else longest
         marks = [word for word, is_so in (("masked", row.secret), ("who", row.receiver)) if is_so]
         other = f"`{row.alias}`" if row.alias else ""
-        rows.append(
-            (f"`{name}`", row.need.value, row.kind.value, length, other, ", ".join(marks))
-        )
+        rows.append((f"`{name}`", row.need.value, row.kind.value, length, other, ", ".join(marks)))
     return _table(("name", "need", "what it is", "longest", "also called", ""), rows)
 
 
