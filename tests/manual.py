@@ -104,7 +104,7 @@ def anchors(page: Path) -> set[str]:
 def spoken(text: str, word: str) -> Iterator[str]:
     """List the command lines of a shell block that call a program, continued ones as one."""
     for line in text.replace("\\\n", " ").splitlines():
-        for part in re.split(r"\s*(?:&&|\|\|?|;)\s*", line):
+        for part in re.split(r"\s*(?:&&?|\|\|?|;)\s*", line):
             words = re.sub(r"^(?:[A-Z_]+=\S* )+", "", part.strip())
             if words.split(" ")[0].rpartition("/")[2] == word:
                 yield words.partition(" ")[2]

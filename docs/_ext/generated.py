@@ -155,12 +155,13 @@ def _errors() -> str:
 def _parameters() -> str:
     rows = []
     for name, row in PARAMETERS.items():
-        longest = "" if row.longest is None else f"{row.longest}"
-        length = f"{row.shortest} to {longest}" if row.shortest > 1 else longest
+        shortest = f"{row.shortest} to " if row.shortest > 1 else ""
+        length = "" if row.longest is None else f"; {shortest}{row.longest} characters"
         marks = [word for word, is_so in (("masked", row.secret), ("who", row.receiver)) if is_so]
-        other = f"`{row.alias}`" if row.alias else ""
-        rows.append((f"`{name}`", row.need.value, row.kind.value, length, other, ", ".join(marks)))
-    return _table(("name", "need", "what it is", "longest", "also called", ""), rows)
+        alias = f" or `{row.alias}`" if row.alias else ""
+        notes = ", ".join([row.need.value, *marks])
+        rows.append((f"`{name}`{alias}", f"{row.kind.value}{length}", notes))
+    return _table(("name", "what it is", "notes"), rows)
 
 
 def _accounts() -> str:
