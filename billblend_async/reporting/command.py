@@ -53,7 +53,7 @@ def add_watch(watch: argparse.ArgumentParser) -> None:
     """Give ``billblend watch`` its options."""
     watch.description = _WATCH
     watch.add_argument("--journal", type=Path, required=True, help="the journal")
-    watch.add_argument("--port", type=int, default=0, help="the port (0, the default: a free one)")
+    watch.add_argument("--port", type=int, default=0, help="the port (default 0: a free one)")
     watch.set_defaults(run=_watch)
 
 
