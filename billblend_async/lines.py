@@ -16,7 +16,7 @@ from .console import say
 from .models import Outcome
 from .snapshot import Group, Snapshot
 
-__all__ = ["JSON_HELP", "WORDS", "JsonLines", "PlainLines", "money", "pace", "span"]
+__all__ = ["JSON_HELP", "WORDS", "JsonLines", "PlainLines", "many", "money", "pace", "span"]
 
 WORDS: Final = {
     Group.APPROVED: "approved",
@@ -116,7 +116,7 @@ class PlainLines:
         if self._due is None:
             self._due = _BETWEEN_LINES
             amounts = {name: _sum(snapshot, name) for name in snapshot.currencies}
-            self._scribe.write(f"{snapshot.total:,} payouts: {money(amounts)}")
+            self._scribe.write(f"{many(snapshot.total)}: {money(amounts)}")
         for case in snapshot.news:
             self._scribe.write(f"{case.client_orderid} needs a person: {case.text}")
         self._tell_trouble(snapshot)
@@ -237,6 +237,11 @@ class JsonLines:
         self._scribe.write(json.dumps({"event": event, "at": at, **fields}))
 
 
+def many(payouts: int) -> str:
+    """Write how many payouts there are."""
+    return "1 payout" if payouts == 1 else f"{payouts:,} payouts"
+
+
 def span(seconds: float) -> str:
     """Write a length of time as a person says it."""
     whole = round(seconds)
@@ -272,7 +277,7 @@ def _progress(snapshot: Snapshot) -> str:
     if snapshot.per_second:
         line += f"; {pace(snapshot.per_second, 'finished ')}"
     if snapshot.seconds_left and not snapshot.is_stopping:
-        line += f", about {span(snapshot.seconds_left)} left"
+        line += f"; about {span(snapshot.seconds_left)} left"
     return line
 
 

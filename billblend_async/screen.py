@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.segment import Segment
 
 from .batch import Total
-from .lines import WORDS, pace, span
+from .lines import WORDS, many, pace, span
 from .models import Outcome
 from .snapshot import Group, Phase, Snapshot
 
@@ -194,7 +194,7 @@ def _picture(title: str, shot: Snapshot, width: int, height: int, glyphs: _Glyph
 
 def _head(title: str, shot: Snapshot, width: int, glyphs: _Glyphs) -> Line:
     time = span(shot.seconds)
-    told = f"{title} {glyphs.dot} {shot.total:,} payouts"
+    told = f"{title} {glyphs.dot} {many(shot.total)}"
     room = max(0, width - cell_len(time) - 1)
     return [(set_cell_size(_cut(told, room, glyphs), room), "bold"), (f" {time}", "dim")]
 

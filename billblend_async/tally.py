@@ -3,7 +3,6 @@
 from collections import Counter, deque
 from collections.abc import Collection, Iterable
 from decimal import Decimal
-from functools import cache
 from typing import Final
 
 import attrs
@@ -47,17 +46,27 @@ _LATER: Final = {
 
 @attrs.frozen
 class _Standing:
-    """Where a payout stands: equal ones are one object, so that a move is seen at once."""
+    """Where a payout stands; equal ones are one object within a tally.
+
+    Attributes:
+        group: What it has come to.
+        phase: Where it is; None before it begins and after it has ended.
+        is_over: Whether this run has nothing more to do for it.
+        is_ended: Whether nobody has.
+        made: How many phases it is through.
+        left: How many it has still to get through, as far as that takes a time one can foresee.
+    """
 
     group: Group
     phase: Phase | None
     is_over: bool
-    is_ended: bool
+    is_ended: bool = False
+    made: int = 0
+    left: int = 0
 
 
-_NOT_BEGUN: Final = _Standing(Group.WAITING, None, is_over=False, is_ended=False)
-_NOT_TAKEN: Final = _Standing(Group.UNFINISHED, None, is_over=True, is_ended=False)
-_REFUSED_HERE: Final = _Standing(Group.NEEDS_PERSON, Phase.PERSON, is_over=True, is_ended=False)
+_Key = tuple[State, Status | None, bool, bool, bool]
+"""What a standing depends on: state, status, whether there are alarms, held, handed back."""
 
 
 class Tally(Observer):
@@ -81,6 +90,8 @@ class Tally(Observer):
         self._shown = _phases(is_one_step=is_one_step, pays=pays)
         self._standings: dict[str, _Standing] = {}
         self._ranks = _ranks(self._shown)
+        self._known: dict[_Key, _Standing] = {}
+        self._not_begun = _Standing(Group.WAITING, None, is_over=False, left=len(self._ranks))
         self._pace, self._progress = _Pace(), _Pace()
         self._back: set[str] = set()
         self._people: deque[Case] = deque(maxlen=_SHOWN)
@@ -98,7 +109,8 @@ class Tally(Observer):
         self._now = dict.fromkeys(Phase, 0)
         self._ended = self._receivers = self._left = 0
         for request in self._requests.values():
-            self._count(_NOT_BEGUN, request, 1)
+            self._amounts[Group.WAITING][request.currency] += request.amount
+        self._count(self._not_begun, len(self._requests))
 
     def only(self, names: Collection[str]) -> None:
         """Count these payouts and no others, before any has begun: a run leaves the rest alone."""
@@ -140,9 +152,9 @@ class Tally(Observer):
     def hear(self, outcome: Outcome) -> None:
         """Take in how the run has handed a payout back."""
         if isinstance(outcome.problem, SendingStopped):
-            self._move(outcome, _NOT_TAKEN)
+            self._move(outcome, _Standing(Group.UNFINISHED, None, is_over=True))
         elif outcome.problem is not None:
-            self._move(outcome, _REFUSED_HERE)
+            self._move(outcome, _Standing(Group.NEEDS_PERSON, Phase.PERSON, is_over=True))
         else:
             if not outcome.is_finished:
                 self._back.add(outcome.client_orderid)
@@ -200,15 +212,12 @@ class Tally(Observer):
 
     def _follow(self, told: Payout | Outcome, *, is_earlier: bool = False) -> None:
         state = told.state
-        held = state is State.VALIDATED and _is_held(told)
-        standing = _standing(
-            state,
-            is_approved=told.status == Status.APPROVED,
-            is_odd=bool(told.alarms),
-            is_held=held,
-            is_back=told.client_orderid in self._back,
-            is_one_step=self._is_one_step,
-        )
+        is_held = state is State.VALIDATED and _is_held(told)
+        is_back = told.client_orderid in self._back
+        key = (state, told.status, bool(told.alarms), is_held, is_back)
+        standing = self._known.get(key)
+        if standing is None:
+            standing = self._known[key] = self._stand(key)
         self._move(told, standing, is_earlier=is_earlier)
 
     def _move(
@@ -216,38 +225,58 @@ class Tally(Observer):
     ) -> None:
         name = told.client_orderid
         request = self._requests.get(name)
-        before = self._standings.get(name, _NOT_BEGUN)
+        before = self._standings.get(name, self._not_begun)
         if request is None or standing is before:
             return
         self._standings[name] = standing
-        self._count(before, request, -1)
-        self._count(standing, request, 1)
+        self._count(before, -1)
+        self._count(standing, 1)
         if not is_earlier:
             self._finished += standing.is_over - before.is_over
-            self._steps += max(0, self._made(standing) - self._made(before))
+            self._steps += max(0, standing.made - before.made)
         if standing.group is not before.group:
+            self._amounts[before.group][request.currency] -= request.amount
+            self._amounts[standing.group][request.currency] += request.amount
             self._tell(told, before.group, standing.group, is_earlier=is_earlier)
 
-    def _count(self, standing: _Standing, request: PayoutRequest, one: int) -> None:
-        """Count a payout in or, with -1, out."""
-        group, phase = standing.group, standing.phase
-        self._counts[group] += one
-        self._amounts[group][request.currency] += one * request.amount
-        self._ended += one * standing.is_ended
-        if not standing.is_over and phase is not Phase.RECEIVER:
-            self._left += one * (len(self._ranks) - self._made(standing))
-        if phase is not None:
-            self._now[phase] += one
-            self._receivers += one * (phase is Phase.RECEIVER and not standing.is_over)
+    def _count(self, standing: _Standing, payouts: int) -> None:
+        """Count payouts that stand like this in or, with a negative number, out."""
+        self._counts[standing.group] += payouts
+        self._ended += payouts * standing.is_ended
+        self._left += payouts * standing.left
+        if standing.phase is not None:
+            self._now[standing.phase] += payouts
+            if standing.phase is Phase.RECEIVER and not standing.is_over:
+                self._receivers += payouts
 
-    def _made(self, standing: _Standing) -> int:
-        """Count the steps that a payout has made: the phases that it is through."""
-        if standing.is_ended:
-            return len(self._ranks)
-        if standing.group is Group.AWAITING_APPROVAL:
-            return self._ranks.get(Phase.BANK, 0) + 1
-        phase = Phase.FINAL if standing.phase is Phase.RECEIVER else standing.phase
-        return 0 if phase is None else self._ranks.get(phase, 0)
+    def _stand(self, key: _Key) -> _Standing:
+        """Work out what a key means for this kind of run."""
+        state, status, is_odd, is_held, is_back = key
+        steps = len(self._ranks)
+        is_parked = state is State.ATTENTION
+        if is_odd or is_parked:
+            group = Group.NEEDS_PERSON
+        elif state.is_terminal:
+            is_good = state is State.FINAL and status == Status.APPROVED
+            group = Group.APPROVED if is_good else Group.REFUSED
+        elif is_held:
+            group = Group.AWAITING_APPROVAL
+        else:
+            group = Group.UNFINISHED if is_back else Group.WAITING
+        phase = _PHASES.get(state)
+        if phase is Phase.CHECK and phase not in self._ranks:
+            phase = Phase.PAY  # in one step
+        made = self._ranks.get(Phase.FINAL if phase is Phase.RECEIVER else phase, 0) + is_held
+        is_over = state.is_terminal or is_parked or is_held or is_back
+        standing = _Standing(
+            group,
+            phase,
+            is_over,
+            state.is_terminal,
+            made=steps if state.is_terminal else made,
+            left=0 if is_over or phase is Phase.RECEIVER else steps - made,
+        )
+        return next((each for each in self._known.values() if each == standing), standing)
 
     def _tell(
         self, told: Payout | Outcome, before: Group, group: Group, *, is_earlier: bool
@@ -284,33 +313,6 @@ class _Pace:
         return max(0, done - before) / (at - began)
 
 
-@cache
-def _standing(
-    state: State,
-    *,
-    is_approved: bool,
-    is_odd: bool,
-    is_held: bool,
-    is_back: bool,
-    is_one_step: bool,
-) -> _Standing:
-    """Give the one object for all payouts that stand like this."""
-    is_parked = state is State.ATTENTION
-    if is_odd or is_parked:
-        group = Group.NEEDS_PERSON
-    elif state.is_terminal:
-        group = Group.APPROVED if state is State.FINAL and is_approved else Group.REFUSED
-    elif is_held:
-        group = Group.AWAITING_APPROVAL
-    else:
-        group = Group.UNFINISHED if is_back else Group.WAITING
-    phase = _PHASES.get(state)
-    if is_one_step and phase is Phase.CHECK:
-        phase = Phase.PAY
-    is_over = state.is_terminal or is_parked or is_held or is_back
-    return _Standing(group, phase, is_over, state.is_terminal)
-
-
 def _phases(*, is_one_step: bool, pays: bool) -> tuple[Phase, ...]:
     """Choose the phases that a run of this kind goes through."""
     left_out: set[Phase] = set()
@@ -321,7 +323,7 @@ def _phases(*, is_one_step: bool, pays: bool) -> tuple[Phase, ...]:
     return tuple(phase for phase in Phase if phase not in left_out)
 
 
-def _ranks(phases: tuple[Phase, ...]) -> dict[Phase, int]:
+def _ranks(phases: tuple[Phase, ...]) -> dict[Phase | None, int]:
     """Number the phases that one gets through: how many come before each."""
     return {phase: rank for rank, phase in enumerate(p for p in phases if p in _LATER)}
 

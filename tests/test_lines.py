@@ -74,7 +74,7 @@ class TestPlain:
         view = PlainLines(paper)
         view.show(tally.snapshot(1.0, trouble="away", trouble_seconds=0.1))
         view.show(tally.snapshot(2.0))
-        assert ["1 payouts: 10.42 USD"] == written(view, paper)
+        assert ["1 payout: 10.42 USD"] == written(view, paper)
 
     def test_a_long_pause(self) -> None:
         """After a long pause one line tells where the run is, and not one for each ten seconds."""

@@ -53,7 +53,7 @@ def some_in(phase: str, terminal: Terminal) -> bool:
 async def silent(connection: Connection) -> None:
     """Take a request in and never answer."""
     await connection.read_request()
-    await asyncio.sleep(600)
+    await connection.reader.read()
 
 
 class TestScreen:

@@ -1,9 +1,11 @@
 """A run's payouts are counted as they move: groups, money, phases, pace and what went wrong."""
 
 import random
+import time
 from collections.abc import Sequence
 from decimal import Decimal
 
+import attrs
 import pytest
 from payouts import DOUBT_PATHS, PATHS, START, finished, fold, opened, payout_in, request
 
@@ -64,6 +66,7 @@ class TestCounts:
         tally = Tally(request(n, amount=amount[n], currency=currency[n]) for n in names)
         payouts: dict[str, Payout] = {}
         todo = {name: list(chance.choice(ways())) for name in names}
+        shot = tally.snapshot(0.0)
         while todo:
             name = chance.choice(list(todo))
             if name not in payouts:
@@ -331,3 +334,18 @@ def test_answers() -> None:
     tally.sent(payout, "payout-pay", "accepted", 1.0)
     tally.sent(payout, "payout-pay", "refused", 1.0)
     assert 4 == tally.answers
+
+
+def test_costs_little() -> None:
+    """Following ten thousand payouts takes less than a second of all that they cost."""
+    names = [f"po-{n}" for n in range(10_000)]
+    tally = Tally(request(name) for name in names)
+    states = (State.NEW, State.VALIDATING, State.VALIDATED, State.AWAITING_FINAL, State.FINAL)
+    stages = [payout_in(state) for state in states]
+    moved = [attrs.evolve(payout, client_orderid=name) for payout in stages for name in names]
+    began = time.thread_time()
+    told(tally, *moved)
+    for second in range(400):
+        tally.snapshot(float(second))
+    assert time.thread_time() - began < 1.0
+    assert 10_000 == tally.snapshot(400.0).counts[Group.APPROVED]
