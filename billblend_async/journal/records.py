@@ -182,6 +182,10 @@ def _object(kind: type) -> _Codec:
     codecs = {field.name: _codec(hints[field.name]) for field in attrs.fields(kind)}
     needed = {field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING}
 
+    @functools.cache  # there are as many names as kinds of events, and thousands of each
+    def paths(name: str) -> list[tuple[str, str, _Codec]]:
+        return [(field, f"{name}.{field}", codec) for field, codec in codecs.items()]
+
     def write(name: str, value: object) -> dict[str, object]:
         if type(value) is not kind:
             raise _wrong(name, kind.__name__)
@@ -194,13 +198,14 @@ def _object(kind: type) -> _Codec:
         if not isinstance(plain, dict):
             raise _wrong(name, "an object")
         # A later release may add a field with a default that makes old events mean what they did.
-        if missing := needed - plain.keys():
-            raise ValueError(f"{name}.{min(missing)}: is missing")
-        if unknown := plain.keys() - codecs.keys():
-            raise ValueError(f"{name}.{min(unknown)}: is unknown")
+        if plain.keys() != codecs.keys():
+            if missing := needed - plain.keys():
+                raise ValueError(f"{name}.{min(missing)}: is missing")
+            if unknown := plain.keys() - codecs.keys():
+                raise ValueError(f"{name}.{min(unknown)}: is unknown")
         fields = {
-            field: codec.read(f"{name}.{field}", plain[field])
-            for field, codec in codecs.items()
+            field: codec.read(path, plain[field])
+            for field, path, codec in paths(name)
             if field in plain
         }
         return kind(**fields)
