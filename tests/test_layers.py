@@ -96,8 +96,10 @@ ARROWS: dict[str, set[str]] = {
     "preflight": VALUES | {"batch", "desk", "limits", "settings", "survey"},
     "report": VALUES,
     "timeline": set(),
-    "summary": VALUES | {"batch", "payout", "timeline"},
-    "reporting": VALUES | {"batch", "console", "desk", "journal", "server", "summary", "timeline"},
+    "standing": VALUES | {"batch", "payout"},
+    "summary": VALUES | {"batch", "standing", "timeline"},
+    "reporting": VALUES
+    | {"batch", "console", "desk", "journal", "server", "standing", "summary", "timeline"},
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
     "sandbox": VALUES | {"wire", "keys", "signing", "server"},
@@ -132,7 +134,7 @@ PURE = (
     | {"observer", "logs"}
     | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
     | {"cells", "sheets", "workbook", "results"}
-    | {"snapshot", "tally", "timeline", "summary"}
+    | {"snapshot", "standing", "summary", "tally", "timeline"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server
     f"sandbox.{name}"

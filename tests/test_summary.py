@@ -9,7 +9,8 @@ from payouts import DOUBT_PATHS, ORDER, PATHS, START, doubtful, finished, fold, 
 from billblend_async.events import CheckStarted, Rejected
 from billblend_async.models import Alarm, Doubt, Flow, State
 from billblend_async.payout import Payout
-from billblend_async.summary import LONGEST_GROUP, MOST_REASONS, Summary, line_of, summarize
+from billblend_async.standing import line_of
+from billblend_async.summary import LONGEST_GROUP, MOST_REASONS, Summary, summarize
 
 
 def summed(*payouts: Payout, at: float = START + 100) -> Summary:

@@ -39,12 +39,10 @@ def fold_smooth(events: Sequence[Event]) -> Payout | None:
     flow = Flow.CHECK_PAY if kinds == _CHECK_PAY else Flow.ONE_STEP
     if kinds not in (_CHECK_PAY, _ONE_STEP):
         return None
-    first, accepted, last = events[0], events[-2], events[-1]
-    validated_at = events[3].at if flow is Flow.CHECK_PAY else None
+    first, last = events[0], events[-1]
     orders = [each.paynet_order_id for each in events if isinstance(each, Checked | PayAccepted)]
     if not (
         isinstance(first, Opened)
-        and isinstance(accepted, PayAccepted)
         and isinstance(last, Finished)
         and first.flow is flow
         and not first.held
@@ -66,7 +64,7 @@ def fold_smooth(events: Sequence[Event]) -> Payout | None:
         since=last.at,
         pays=1,
         paynet_order_id=last.paynet_order_id,
-        validated_at=validated_at,
+        validated_at=events[3].at if flow is Flow.CHECK_PAY else None,
         status=last.status,
         order_stage=last.order_stage,
         error_code=last.error_code,

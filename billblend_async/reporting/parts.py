@@ -7,7 +7,8 @@ from itertools import accumulate
 from typing import Final, Literal
 
 from ..models import State
-from ..summary import Group, Line, Summary
+from ..standing import Line
+from ..summary import Group, Summary
 from ..timeline import Spread, Timeline
 from .charts import bars, shares
 from .source import Report

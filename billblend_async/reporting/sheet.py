@@ -4,7 +4,7 @@ import csv
 import io
 from typing import Final
 
-from ..summary import Line
+from ..standing import Line
 from .source import Report
 from .words import instant, legible
 
@@ -62,7 +62,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         _text(line.error_code),
         _text(line.error_message),
         "yes" if line.needs_person else "",
-        "" if line.is_paid and not line.alarms else " ".join(line.reasons),
+        "" if line.is_paid and not line.alarms else " ".join(words for _, words in line.reasons),
         " ".join(line.alarms),
         instant(line.accepted_at),
         instant(line.since),

@@ -7,7 +7,8 @@ import attrs
 
 from ..journal import Owner
 from ..journal.reader import SqliteReader
-from ..summary import Line, Summary, line_of, summarize
+from ..standing import Line, line_of
+from ..summary import Summary, summarize
 
 __all__ = ["Choice", "Report", "Source"]
 

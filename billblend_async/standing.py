@@ -1,0 +1,180 @@
+"""Where a payout stands, in one line: what a report says of it, and why somebody must look."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+import attrs
+
+from .answers import Status
+from .batch import told_status
+from .models import Alarm, Doubt, State
+from .payout import Payout, deadline, outcome
+
+__all__ = ["ATTENTION", "RECONCILE", "UNFINISHED", "Line", "line_of"]
+
+_ALARM_SENTENCES: Final[Mapping[Alarm, str]] = {
+    Alarm.STATUS_CONTRADICTS: (
+        "The gateway told another final status after the first; ask its support which one is true."
+    ),
+    Alarm.APPROVED_BEFORE_PAY: (
+        "The gateway called this order approved although pay was never sent; ask its support who "
+        "paid it."
+    ),
+    Alarm.AMOUNT_DIFFERS: (
+        "The gateway paid another amount or currency than was asked for; ask its support how much "
+        "the receiver got."
+    ),
+    Alarm.ACCEPTED_LATE: (
+        "The gateway accepted the pay request after a person had closed the payout; ask its "
+        "support whether the money moved, before anybody pays it another way."
+    ),
+    Alarm.LATER_TRANSACTION: (
+        "The gateway tells of a reversal, a chargeback or the like after the payout was final; the "
+        "money may have come back. Ask its support."
+    ),
+    Alarm.SECOND_ORDER: (
+        "The gateway named a second order for this payout, which is never paid; ask its support "
+        "which one is ours."
+    ),
+}
+_RECONCILE: Final = (
+    "The gateway ended it with the status error, which does not say whether the money moved; ask "
+    "its support before anybody pays it again."
+)
+_WAITS: Final[Mapping[State, str]] = {
+    State.NEW: "Accepted, and nothing was sent for it yet; a run of its file goes on with it.",
+    State.CHECKING: (
+        "The answer to payout-check is not known yet; a run of its file asks for it and does not "
+        "repeat the check."
+    ),
+    State.VALIDATING: "The bank is validating it; a run of its file asks again and then pays it.",
+    State.VALIDATED: "The bank has validated it and pay was not sent; a run of its file pays it.",
+    State.PAYING: (
+        "The answer to the pay request is not known yet; a run of its file asks for it and never "
+        "repeats the payment."
+    ),
+    State.AWAITING_FINAL: (
+        "The gateway has taken the pay request; a run of its file asks for the final status."
+    ),
+    State.AWAITING_RECEIVER: (
+        "The receiver must open a link and fill in a form; the link stands in the results file."
+    ),
+}
+_AWAITS_APPROVAL: Final = "The bank has validated it; approve it to pay, or withdraw it."
+
+
+ATTENTION: Final = (
+    *(f"doubt {doubt}" for doubt in Doubt),
+    *(f"alarm {alarm}" for alarm in Alarm),
+)
+"""The names of the reasons for which a person must look."""
+RECONCILE: Final = "error"
+"""The name of the reason to ask what became of a payout that is finished."""
+_APPROVAL: Final = "awaiting-approval"
+UNFINISHED: Final = (*(state.value for state in _WAITS), _APPROVAL)
+"""The names of the reasons for which a payout is not finished and needs no person."""
+
+
+@attrs.frozen(kw_only=True)
+class Line:
+    """What a report says of one payout: no receiver, no link.
+
+    Attributes:
+        client_orderid: The caller's id.
+        status: One word for what became of it, as in the results of a batch.
+        state: The situation it is in.
+        amount: Asked amount in major units.
+        currency: Asked currency.
+        paynet_order_id: The gateway's order id, once known.
+        order_stage: The gateway's word for the final stage.
+        error_code: The gateway's code for a refusal.
+        error_message: The gateway's text for a refusal.
+        doubt: Why a person must look.
+        alarms: What does not fit.
+        held: Whether it waits for a person's approval.
+        accepted_at: When it was accepted, in seconds since the epoch.
+        since: When it came into its state.
+        late_at: When its wait has taken longer than it was given; None where nothing is waited for.
+        sequence: How many events have changed it.
+    """
+
+    client_orderid: str
+    status: str
+    state: State
+    amount: Decimal
+    currency: str
+    paynet_order_id: str | None
+    order_stage: str | None
+    error_code: str | None
+    error_message: str | None
+    doubt: Doubt | None
+    alarms: tuple[Alarm, ...]
+    held: bool
+    accepted_at: float
+    since: float
+    late_at: float | None
+    sequence: int
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether the gateway says that the money has moved."""
+        return self.state is State.FINAL and self.status == Status.APPROVED
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether a person must look."""
+        return self.state is State.ATTENTION or bool(self.alarms)
+
+    @property
+    def seconds_to_final(self) -> float | None:
+        """How long it took from its acceptance to the gateway's final status, if it has one."""
+        if self.state is not State.FINAL:
+            return None
+        return max(0.0, self.since - self.accepted_at)  # a clock may have been set back
+
+    @property
+    def reasons(self) -> list[tuple[str, str]]:
+        """Why it needs somebody or is not finished: each reason by its name and in words."""
+        return _reasons(self)
+
+
+def line_of(payout: Payout) -> Line:
+    """Take from a payout what a report says of it."""
+    told = outcome(payout)
+    wait = deadline(payout)
+    waits = wait is not None and payout.state is not State.ATTENTION and not payout.held
+    return Line(
+        client_orderid=payout.client_orderid,
+        status=told_status(told),
+        state=payout.state,
+        amount=payout.amount,
+        currency=payout.currency,
+        paynet_order_id=payout.paynet_order_id,
+        order_stage=payout.order_stage,
+        error_code=payout.error_code,
+        error_message=payout.error_message,
+        doubt=payout.doubt,
+        alarms=payout.alarms,
+        held=payout.held,
+        accepted_at=payout.opened_at,
+        since=payout.since,
+        late_at=wait[1] if wait is not None and waits else None,
+        sequence=payout.sequence,
+    )
+
+
+def _reasons(line: Line) -> list[tuple[str, str]]:
+    reasons: list[tuple[str, str]] = []
+    if line.doubt is not None and line.state is State.ATTENTION:
+        reasons.append((f"doubt {line.doubt}", line.doubt.sentence))
+    # An alarm that only repeats the doubt is no second reason.
+    alarms = [alarm for alarm in line.alarms if not reasons or alarm.value != line.doubt]
+    reasons += [(f"alarm {alarm}", _ALARM_SENTENCES[alarm]) for alarm in alarms]
+    if line.state is State.FINAL and line.status == Status.ERROR:
+        reasons.append((RECONCILE, _RECONCILE))
+    if line.held and line.state is State.VALIDATED:
+        reasons.append((_APPROVAL, _AWAITS_APPROVAL))
+    elif line.state in _WAITS:
+        reasons.append((line.state.value, _WAITS[line.state]))
+    return reasons
