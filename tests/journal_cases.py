@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
-from itertools import chain, count
+from itertools import chain, count, product
 from typing import Any
 
 import attrs
@@ -505,26 +505,60 @@ class DurableJournalCases(JournalCases):
         await self._refuses(second)
 
     @pytest.mark.parametrize(
-        ("field", "is_empty"), [("base_url", True), ("login", True), ("endpoint", False)]
+        ("field", "is_empty"), [*product(("base_url", "login", "endpoint"), (True, False))]
     )
     async def test_wrong_settings_can_be_mended(
         self, make: Maker, field: str, *, is_empty: bool
     ) -> None:
-        """An empty journal, or for the endpoint one that has sent nothing, takes new settings."""
+        """A journal in which nothing was claimed takes new settings, and claims for them alone."""
         first, other = make(), attrs.evolve(OWNER, **{field: "other"})
         await first.open(OWNER)
         if not is_empty:
             await first.accept(opened())
+            await live(first, opened("po-0"), PATHS[State.WITHDRAWN])
         second = make()
         await second.open(other)
         with pytest.raises(JournalMismatch):
             await first.accept(opened("po-2"))  # it was opened for the settings before
+        if not is_empty:
+            [claim] = grow(opened(), (CheckStarted(at=START),))
+            with pytest.raises(JournalMismatch):
+                await first.append(*claim)
+            assert await second.load("po-1") == open_payout(opened())
         await first.aclose()
         await live(second, opened("po-3"), PATHS[State.CHECKING])
         await second.aclose()
         third = make()
         with pytest.raises(JournalMismatch):
             await third.open(OWNER)
+
+    @pytest.mark.parametrize("field", ["base_url", "login", "endpoint"])
+    @pytest.mark.parametrize("is_empty", [True, False])
+    async def test_a_restored_copy_stays_bound(
+        self, make: Maker, field: str, *, is_empty: bool
+    ) -> None:
+        """A copy that was declared restored takes no new settings: it may have sent something."""
+        first = make()
+        await first.open(OWNER)
+        if not is_empty:
+            await first.accept(opened())
+        await first.declare_restored(START + 999)
+        await first.aclose()
+        second = make()
+        with pytest.raises(JournalMismatch):
+            await second.open(attrs.evolve(OWNER, **{field: "other"}))
+        await self._refuses(second)
+
+    @pytest.mark.parametrize("state", [s for s in State if s not in (State.NEW, State.WITHDRAWN)])
+    async def test_a_claim_binds_for_ever(self, make: Maker, state: State) -> None:
+        """Once anything was claimed no other environment or login is taken, however it ended."""
+        first = make()
+        await first.open(OWNER)
+        await live(first, opened(), PATHS[state])
+        await first.aclose()
+        for field in ("base_url", "login"):
+            with pytest.raises(JournalMismatch):
+                await make().open(attrs.evolve(OWNER, **{field: "other"}))
 
     async def test_a_restored_copy_is_marked(self, make: Maker) -> None:
         """Declared restored, every unfinished and every later payout is asked about first."""

@@ -17,7 +17,7 @@ from ..errors import ClaimLost, JournalDamaged, JournalMismatch, JournalUnavaila
 from ..models import State
 from . import Owner
 from .files import make_key, make_private, read_key, tighten
-from .tables import AT_GATEWAY, AUDIT, LISTED_IN, TABLES, VERSION
+from .tables import AT_GATEWAY, AUDIT, BEGUN, LISTED_IN, TABLES, VERSION
 from .writer import Job
 
 __all__ = ["Database", "journal_mode"]
@@ -132,7 +132,7 @@ class Database:
         return [attrs.evolve(problem) for _ in jobs]
 
     def check_owner(self) -> None:
-        """Be sure that the journal is still ours: while empty it may have got other settings."""
+        """Be sure that the journal is still ours: before its first claim it may change hands."""
         for name, expected in self._settings.items():
             found = self._recall(name)
             if found != expected:
@@ -261,9 +261,10 @@ class Database:
                 raise self._damaged(f"it does not say its {name}")
             if found != expected:
                 # Settings that were wrong from the start are mended before anything depends on
-                # them: while the journal is empty, or, for the endpoint, has nothing at a gateway.
-                bound = AT_GATEWAY if name == "endpoint" else "SELECT 1 FROM payouts LIMIT 1"
-                if self.execute(bound).fetchone() is not None:
+                # them: while nothing can have been sent, or, for the endpoint, nothing is at a
+                # gateway. A restored copy may have forgotten what was sent, so it stays bound.
+                bound = AT_GATEWAY if name == "endpoint" else BEGUN
+                if self.is_restored or self.execute(bound).fetchone() is not None:
                     raise JournalMismatch(self.name, name, expected, found)
                 self._remember(name, expected)
 

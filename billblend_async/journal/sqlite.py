@@ -170,6 +170,7 @@ class SqliteJournal:
         data = secret if erased is None else write_event(erased)
 
         def work(database: Database) -> None:
+            database.check_owner()
             seal = seal_event(database.key, key, sequence, name, data)
             if database.execute(_APPEND, (key, sequence, name, data, seal)).rowcount != 1:
                 raise ClaimLost(key, sequence)
@@ -186,6 +187,7 @@ class SqliteJournal:
         """Mark every unfinished payout, and those to come, as read from a restored copy."""
 
         def work(database: Database) -> int:
+            database.check_owner()
             # All are read before one is written: a damaged one leaves the journal as it is.
             unfinished = [_listed(database, key) for key in database.listed(_OPEN_STATES)]
             database.is_restored = True

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-__all__ = ["AT_GATEWAY", "AUDIT", "LISTED_IN", "TABLES", "VERSION"]
+__all__ = ["AT_GATEWAY", "AUDIT", "BEGUN", "LISTED_IN", "TABLES", "VERSION"]
 
 VERSION: Final = 1
 """The layout of the tables and the way of writing events."""
@@ -29,7 +29,10 @@ TABLES: Final = {
 }
 """What makes each table and index, by its name: exactly this stands in the file."""
 
-AT_GATEWAY: Final = "SELECT 1 FROM payouts WHERE state <> 'new' LIMIT 1"
+BEGUN: Final = "SELECT 1 FROM events WHERE name NOT IN ('Opened', 'Withdrawn') LIMIT 1"
+"""Asks whether anything was ever claimed, approved or restored: without a claim nothing is sent."""
+
+AT_GATEWAY: Final = f"SELECT 1 FROM payouts WHERE state <> 'new' AND EXISTS ({BEGUN}) LIMIT 1"  # noqa: S608 - ours alone
 """Asks whether the gateway may know of any payout."""
 
 LISTED_IN: Final = "SELECT client_orderid FROM payouts WHERE instr(?, ' ' || state || ' ') > 0"
