@@ -18,6 +18,10 @@ from .settings import Settings, read_settings
 __all__ = ["add_listen"]
 
 _HEADERS: Final = 64 * 1024
+_CONNECTIONS: Final = 256
+"""Connections at once, well below the 1024 open files of most processes; callbacks come again."""
+_PATIENCE: Final = 10.0
+"""Seconds that a callback may take to come."""
 
 
 def add_listen(listen: argparse.ArgumentParser) -> None:
@@ -41,14 +45,14 @@ def _listen(arguments: argparse.Namespace) -> int:
         )
     if not 0 <= arguments.port < 65536:
         raise ConfigurationError("--port: must lie between 0, for any free one, and 65535")
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(_serve(settings, arguments.journal, arguments.host, arguments.port))
     return 0
 
 
 async def _serve(settings: Settings, journal: Path, host: str, port: int) -> None:
     """Take callbacks in at any path until a signal ends it; nothing is ever sent from here."""
-    from .server import Server, take_port
+    from .server import Server, Wall, take_port
 
     # Whoever runs it sees what is refused and how payouts end; of a callback nothing is repeated.
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
@@ -60,7 +64,9 @@ async def _serve(settings: Settings, journal: Path, host: str, port: int) -> Non
             make_orchestrator(client, journal) as payouts,
         ):
             leaving = asyncio.Event()
-            server = Server(CallbackEndpoint(payouts), leaving, LONGEST_QUERY + _HEADERS)
+            wall = Wall(connections=_CONNECTIONS, seconds=_PATIENCE)
+            endpoint = CallbackEndpoint(payouts)
+            server = Server(endpoint, leaving, LONGEST_QUERY + _HEADERS, wall)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             try:
                 await server.open_or_ended(serving)

@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Generator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+import attrs
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from .errors import ConfigurationError
 
-__all__ = ["HANG_UP", "Server", "take_port"]
+__all__ = ["HANG_UP", "Server", "Wall", "take_port"]
 
 HANG_UP: Final = "billblend.hang_up"
 """The ASGI extension of this server that closes the connection of a request without an answer."""
@@ -27,8 +28,10 @@ def take_port(host: str, port: int) -> socket.socket:
     """
     address = "127.0.0.1" if host == "localhost" else host
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    reason: str | None = "this is no address"
     try:
-        return socket.create_server((address, port), family=family)
+        if address.isascii() and address.isprintable():
+            return socket.create_server((address, port), family=family)
     except OSError as error:
         reason = error.strerror
     raise ConfigurationError(
@@ -36,8 +39,28 @@ def take_port(host: str, port: int) -> socket.socket:
     )
 
 
+@attrs.frozen(kw_only=True)
+class Wall:
+    """What strangers may take up of a server that they can reach.
+
+    Attributes:
+        connections: How many there are at most; one more is closed at once.
+        seconds: How long a request may take to come, from the connection or the answer before it.
+    """
+
+    connections: int
+    seconds: float
+
+
 class _QuietProtocol(H11Protocol):
-    """HTTP/1.1 without an access log, whatever the loggers of the process are set to."""
+    """HTTP/1.1 without an access log, whatever the loggers of the process are set to.
+
+    Attributes:
+        wall: What strangers may take up, if they may come.
+    """
+
+    wall: ClassVar[Wall | None] = None
+    _late: asyncio.TimerHandle | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*args, **kwargs)
@@ -49,6 +72,38 @@ class _QuietProtocol(H11Protocol):
             await app(scope, receive, send)
 
         self.app = with_hang_up
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Take a connection, unless there are too many."""
+        super().connection_made(transport)
+        if self.wall is not None and len(self.connections) > self.wall.connections:
+            transport.abort()
+        else:
+            self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection."""
+        super().connection_lost(exc)
+        if self._late is not None:
+            self._late.cancel()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        self._await_request()
+
+    def _await_request(self) -> None:
+        """Give the next request its time; what comes in bit by bit gets no more of it."""
+        if self._late is not None:
+            self._late.cancel()
+        if self.wall is not None and not self.transport.is_closing():
+            self._late = self.loop.call_later(self.wall.seconds, self._end_waiting)
+
+    def _end_waiting(self) -> None:
+        cycle: RequestResponseCycle | None = self.cycle  # there is none before the first request
+        if cycle is not None and not cycle.response_complete:
+            return  # the app is at it, and its answer starts the time anew
+        self.transport.abort()
 
     def _hang_up(self) -> None:
         # Nothing more is written from here on, not even once the app returns.
@@ -63,15 +118,20 @@ class Server(uvicorn.Server):
         app: What it serves.
         leaving: Set when it begins to close.
         longest_head: Bytes of the longest request line and headers.
+        wall: What strangers may take up; without one, as much as they like.
     """
 
     def __init__(
-        self, app: Callable[..., Any], leaving: asyncio.Event, longest_head: int = 64 * 1024
+        self,
+        app: Callable[..., Any],
+        leaving: asyncio.Event,
+        longest_head: int = 64 * 1024,
+        wall: Wall | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=_QuietProtocol,
+                http=type("_Protocol", (_QuietProtocol,), {"wall": wall}),
                 ws="none",
                 lifespan="off",
                 log_config=None,
