@@ -5,6 +5,7 @@ they are raised outside `except` blocks, since even a suppressed `__context__` k
 exception, and the frames that they pass hold no secret either.
 """
 
+import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import NoReturn, Protocol, runtime_checkable
@@ -88,6 +89,12 @@ class RsaSigner:
         """Give the public key (PEM, SubjectPublicKeyInfo), for the gateway's support."""
         spki = serialization.PublicFormat.SubjectPublicKeyInfo
         return self._key.public_key().public_bytes(serialization.Encoding.PEM, spki)
+
+    def fingerprint(self) -> str:
+        """Tell the public key from others: SHA-256 of its DER (SubjectPublicKeyInfo), in hex."""
+        spki = serialization.PublicFormat.SubjectPublicKeyInfo
+        der = self._key.public_key().public_bytes(serialization.Encoding.DER, spki)
+        return hashlib.sha256(der).hexdigest()
 
     def __repr__(self) -> str:
         """Show the size of the key and nothing else."""

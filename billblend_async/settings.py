@@ -11,9 +11,9 @@ from .errors import ConfigurationError
 from .keys import Credentials
 from .models import Endpoint, is_callback_address
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["NAMES", "Settings", "read_settings"]
 
-_NAMES: Final = (
+NAMES: Final = (
     "BILLBLEND_LOGIN",
     "BILLBLEND_PRIVATE_KEY",
     "BILLBLEND_PRIVATE_KEY_PASSWORD",
@@ -26,6 +26,7 @@ _NAMES: Final = (
     "BILLBLEND_POLL_TRANSPORT",
     "BILLBLEND_SERVER_CALLBACK_URL",
 )
+"""Every setting that is read."""
 _VARIABLES: Final = {
     "login": "BILLBLEND_LOGIN",
     "private_key": "BILLBLEND_PRIVATE_KEY, the content of its file",
@@ -62,7 +63,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         ConfigurationError: One is missing or wrong; the message names it.
     """
-    given = {name: environ[name].strip() for name in _NAMES if environ.get(name, "").strip()}
+    given = {name: environ[name].strip() for name in NAMES if environ.get(name, "").strip()}
     try:
         return _make_settings(given)
     except ConfigurationError as error:

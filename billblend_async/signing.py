@@ -22,6 +22,7 @@ __all__ = [
     "body_parameters",
     "control",
     "control_matches",
+    "normalized_parameters",
     "percent_encode",
     "read_authorization",
     "signature_url",
@@ -90,6 +91,17 @@ def base_string(method: str, url: str, parameters: _Pairs) -> str:
     query is added. InvalidInput lists the names that are given twice (each side may keep another
     one) or cannot be encoded; ConfigurationError as `signature_url`.
     """
+    normalized = normalized_parameters(url, parameters)
+    # Only these three are left to encode a second time; quote() would look at every byte.
+    twice = normalized.replace("%", "%25").replace("=", "%3D").replace("&", "%26")
+    return f"{percent_encode(method.upper())}&{percent_encode(signature_url(url))}&{twice}"
+
+
+def normalized_parameters(url: str, parameters: _Pairs) -> str:
+    """Write the parameters that are signed, encoded and in order (RFC 5849 §3.4.1.3.2).
+
+    Arguments and errors are those of `base_string`.
+    """
     encoded: dict[str, str] = {}
     problems: list[Problem] = []
     for name, value in (*parameters, *_query_parameters(url)):
@@ -105,10 +117,7 @@ def base_string(method: str, url: str, parameters: _Pairs) -> str:
         encoded[key] = text
     if problems:
         raise InvalidInput(tuple(problems))
-    normalized = "&".join([f"{key}={text}" for key, text in sorted(encoded.items())])
-    # Only these three are left to encode a second time; quote() would look at every byte.
-    twice = normalized.replace("%", "%25").replace("=", "%3D").replace("&", "%26")
-    return f"{percent_encode(method.upper())}&{percent_encode(signature_url(url))}&{twice}"
+    return "&".join([f"{key}={text}" for key, text in sorted(encoded.items())])
 
 
 def authorization(
