@@ -1,7 +1,6 @@
 """``python -m billblend_async`` is the ``billblend`` command."""
 
-import sys
+from .entrance import enter
 
-from .cli import main
-
-sys.exit(main())
+if __name__ == "__main__":
+    enter()

@@ -12,21 +12,26 @@ from typing import Any, Final, NoReturn
 
 from . import __version__
 from .batch import read_batch
+from .builder import add_sign
 from .console import BAD_CONFIGURATION, BAD_INPUT, UNFINISHED, end_on_signals, say
 from .decisions import add_approve, add_attention, add_journal, add_withdraw
 from .desk import check_journal, make_client, make_orchestrator
+from .doctor import add_doctor
 from .errors import (
     BillblendError,
     ConfigurationError,
     InvalidInput,
     JournalError,
     PayoutNotFound,
+    Problem,
 )
 from .guidance import complete, explain
 from .listening import add_listen
+from .parameters import check_value, mask_digits
 from .payroll import POLL_HELP, Plan, add_pay, polling, positive, run_batch
 from .polling import Polling
 from .reporting.command import add_report, add_watch
+from .request import PARAMETERS
 from .sandbox.command import add_sandbox, run_sandbox
 from .settings import Settings, read_settings
 
@@ -54,6 +59,7 @@ settings, from the environment:
   BILLBLEND_ENDPOINT_ID           the endpoint's number, or
   BILLBLEND_ENDPOINT_GROUP_ID     the endpoint group's number
   BILLBLEND_BASE_URL              sandbox (default), production or a URL
+  BILLBLEND_TRACEBACK             1 shows where something unexpected came from, without any values
 """
 
 
@@ -65,16 +71,19 @@ class _Parser(argparse.ArgumentParser):
         return super().add_argument(*names, **complete(names, options))
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line."""
+        """Say what is wrong with the command line, without numbers that may be somebody's."""
         self.print_usage(sys.stderr)
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
+        self.exit(BAD_INPUT, f"{self.prog}: {mask_digits(message)}; see {self.prog} --help\n")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     words = sys.argv[1:] if argv is None else argv
-    arguments = _parser().parse_args(words)
-    arguments.words = words
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(words)
+    if rest and "rest" not in arguments:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments.rest, arguments.words = rest, words
     try:
         status: int = arguments.run(arguments)
     except InvalidInput as error:
@@ -94,8 +103,12 @@ def main(argv: list[str] | None = None) -> int:
     except BillblendError as error:
         say(str(error))
         return UNFINISHED
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         say("interrupted; run the same command again to go on")
+        return UNFINISHED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"{where}{error.strerror or type(error).__name__}; mend that and run it again")
         return UNFINISHED
     except ModuleNotFoundError as error:
         say(f"{error.name} is missing; install it with: pip install 'billblend-async[cli]'")
@@ -142,6 +155,11 @@ def _parser() -> argparse.ArgumentParser:
     listen = commands.add_parser("listen", help="take the gateway's callbacks in")
     add_listen(listen)
 
+    doctor = commands.add_parser("doctor", help="find out why it does not work, and what to do")
+    add_doctor(doctor)
+    sign = commands.add_parser("sign", help="show how a request is signed; nothing is sent")
+    add_sign(sign)
+
     sandbox = commands.add_parser("sandbox", help="run a gateway to play against, on this machine")
     add_sandbox(sandbox)
     sandbox.set_defaults(run=_sandbox)
@@ -158,6 +176,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    if wrong := check_value(PARAMETERS["client_orderid"], arguments.client_orderid):
+        raise InvalidInput((Problem("client_orderid", wrong),))
     check_journal(arguments.journal)
     return asyncio.run(_ask_status(arguments.client_orderid, arguments.journal))
 
@@ -190,7 +210,7 @@ async def _ask_status(client_orderid: str, journal: Path | None) -> int:
 
 
 def _sandbox(arguments: argparse.Namespace) -> int:
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(_serve_sandbox(arguments))
     return 0
 

@@ -61,8 +61,16 @@ def make_orchestrator(
 
 def check_journal(journal: Path | None) -> None:
     """Refuse a journal that is not there: a new one knows nothing, so its path is a mistake."""
-    if journal is not None and not journal.is_file():
-        raise ConfigurationError(f"--journal {journal}: there is no such file")
+    if journal is None:
+        return
+    reason = "there is no such file"
+    try:
+        if journal.is_file():
+            reason = ""
+    except OSError as error:
+        reason = f"it cannot be looked at ({error.strerror}); mend the permissions"
+    if reason:
+        raise ConfigurationError(f"--journal {journal}: {reason}")
     check_content(journal)
 
 

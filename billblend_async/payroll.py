@@ -192,6 +192,18 @@ def check_out(out: Path, file: Path, journal: Path) -> None:
     Raises:
         ConfigurationError: They cannot, or something else would be lost.
     """
+    reason = ""
+    try:
+        _check_out(out, file, journal)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    except RuntimeError:  # how pathlib calls links that lead in a circle, before Python 3.13
+        reason = "its links lead in a circle"
+    if reason:
+        raise ConfigurationError(f"--out {out}: {reason}; give another path")
+
+
+def _check_out(out: Path, file: Path, journal: Path) -> None:
     if not journal.name:
         raise ConfigurationError(f"--journal {journal}: this is a directory; give a file's path")
     beside = [journal.with_name(journal.name + end) for end in ("", ".key", "-journal", "-wal")]

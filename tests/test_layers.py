@@ -120,12 +120,16 @@ ARROWS: dict[str, set[str]] = {
     "payroll": {"batch", "console", "desk", "models", "orchestrator"}
     | {"polling", "preflight", "report", "results", "settings"}
     | {"ending", "lines", "links", "live", "screen", "tally"},
+    "entrance": {"cli"},
+    "builder": {"batch", "models", "parameters", "request", "settings", "signing", "wire"},
+    "doctor": {"answers", "client", "console", "exchange", "journal", "keys", "models", "settings"}
+    | {"transport"},
     "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
     | {"limits", "orchestrator", "payroll", "polling", "preflight", "request", "survey"}
     | {"ending", "links", "tally"},
     "testing": VALUES | {"keys", "client", "journal", "orchestrator", "polling", "sandbox"},
     "cli": set(FILES),
-    "__main__": {"cli"},
+    "__main__": {"entrance"},
     "__init__": set(FILES) | {"journal"},
 }
 PURE = (
