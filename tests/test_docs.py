@@ -42,7 +42,7 @@ from billblend_async.orchestrator import Orchestrator
 from billblend_async.polling import Polling
 from billblend_async.request import PayoutRequest
 from billblend_async.sandbox import Sandbox
-from billblend_async.settings import _NAMES
+from billblend_async.settings import NAMES
 
 PATIENCE = 120
 """Seconds after which a block that was run will not come to its end."""
@@ -144,7 +144,7 @@ def test_command_lines_parse(each: Block) -> None:
         words = shlex.split(line)
         if words not in (["--version"], ["--help"]):
             assert _parser().parse_args(words).run
-    assert set() == set(re.findall(r"\bBILLBLEND_\w+", each.text)) - {*_NAMES, *BESIDE}
+    assert set() == set(re.findall(r"\bBILLBLEND_\w+", each.text)) - {*NAMES, *BESIDE}
 
 
 BESIDE = {"BILLBLEND_NEED_BROWSER", "BILLBLEND_TRACEBACK"}
@@ -158,7 +158,7 @@ def test_words_of_commands_exist(page: Path) -> None:
         options = {word for word in line.split() if word.startswith("--")}
         assert set() == options - options_of(line.split()), line
     named = set(re.findall(r"`(BILLBLEND_\w+)", prose(page)))
-    assert set() == named - {*_NAMES, *BESIDE}
+    assert set() == named - {*NAMES, *BESIDE}
 
 
 def options_of(words: list[str]) -> set[str]:
