@@ -492,6 +492,9 @@ class TestJournal:
         assert verdict == about(looked_at(tmp_path / "payouts.db", environ), "journal").verdict
         journal = SqliteJournal(tmp_path / "payouts.db")
         if verdict is OK:
+            assert (
+                "takes these" in about(looked_at(tmp_path / "payouts.db", environ), "journal").told
+            )
             await journal.open(OWNER)
             await journal.aclose()
         else:

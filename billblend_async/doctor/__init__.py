@@ -38,5 +38,5 @@ def _doctor(arguments: argparse.Namespace) -> int:
     else:
         for finding in findings:
             print(finding)
-        print(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
+        print(", ".join(f"{verdict}: {count}" for verdict, count in counts.items() if count))
     return BAD_CONFIGURATION if counts[Verdict.PROBLEM] else 0

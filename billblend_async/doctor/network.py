@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import email.utils
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -162,8 +163,8 @@ async def _connect(parts: SplitResult, proxies: tuple[str, ...]) -> Finding:
             _, writer = await asyncio.open_connection(host, port, happy_eyeballs_delay=0.25)
     except TimeoutError:
         reason = f"no answer within {CONNECTING:g} s"
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+    except OSError as error:  # asyncio's own text repeats the address
+        reason = os.strerror(error.errno) if error.errno else "no address of it answers"
     else:
         took = 1000 * (time.monotonic() - began)
         await _close(writer)
@@ -275,10 +276,10 @@ def _examine_tls(head: _Head, now: float) -> Finding:
 
 
 def _examine_clock(head: _Head) -> Finding:
-    """Compare our clock with the gateway's, whose header names whole seconds."""
+    """Compare our clock with the gateway's; its header names a whole second, often the last one."""
     if head.date is None:
         return skipped("clock", "the gateway's answer has no Date header to compare with")
-    ours, spread = (head.began + head.ended) / 2, (head.ended - head.began) / 2 + 0.5
+    ours, spread = (head.began + head.ended) / 2, (head.ended - head.began) / 2 + 1.0
     ahead = ours - (head.date + 0.5)
     certain = max(0.0, abs(ahead) - spread)
     told = f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the gateway's"

@@ -71,7 +71,7 @@ def examine_papers(environ: Mapping[str, str]) -> Papers:
     except ConfigurationError as error:
         wrong = str(error)
     if settings is None:
-        findings.append(problem("settings", wrong, "mend it; billblend --help lists them all"))
+        findings.append(problem("settings", wrong, "billblend --help lists them all"))
     else:
         findings.append(fine("settings", f"complete, from the environment; {_leads(settings)}"))
     fingerprint, told = _examine_key(given)

@@ -68,6 +68,9 @@ def _examine_file(path: Path, settings: Settings | None) -> Finding:
         theirs = found.owner
         told = f"{path} holds payouts of {theirs.login} at {theirs.base_url} {theirs.endpoint}"
         return problem("journal", told, "use the settings that belong to it, or another journal")
+    if owner != found.owner:
+        told = f"{path} was made with other settings and takes these, since it has sent nothing"
+        return fine("journal", f"{told}; {_described(found)}")
     return fine("journal", f"{path} is sound and fits the settings; {_described(found)}")
 
 
