@@ -25,6 +25,7 @@ from payouts import PATHS, opened
 from rsa_keys import PEM_2048, PEM_4096, private_key
 from servers import HOST, Connection, Server, tls_contexts
 
+from billblend_async.doctor import examination
 from billblend_async.doctor import network as network_module
 from billblend_async.doctor.examination import examine
 from billblend_async.doctor.findings import Finding, Verdict
@@ -614,3 +615,16 @@ async def test_quick_while_all_is_silent(monkeypatch: pytest.MonkeyPatch, enviro
         findings = await examine({**environ, "BILLBLEND_BASE_URL": server.url})
 
     assert {"clock", "signed question"} <= set(verdicts(findings, PROBLEM))
+
+
+def test_half_a_minute() -> None:
+    """All waits together are shorter than half a minute, and each is 10 s at most."""
+    waits = (
+        network_module.RESOLVING,
+        network_module.CONNECTING,
+        network_module.EXCHANGING,
+        examination._ASKING,
+    )
+
+    assert sum(waits) < 30
+    assert max(waits) <= 10

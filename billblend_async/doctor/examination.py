@@ -22,7 +22,7 @@ from .records import examine_journal
 
 __all__ = ["examine"]
 
-_ASKING: Final = 18.0
+_ASKING: Final = 10.0
 """Seconds for the signed question, which are two where status v2 is used."""
 _ABOUT: Final = "signed question"
 _MEANINGS: Final = {
@@ -89,7 +89,7 @@ async def _probe(settings: Settings) -> StatusAnswer:
         base_url=endpoint.base_url,
         status_version=settings.status_version,
         poll_transport=settings.poll_transport,
-        timeouts=Timeouts(connect=3.0, write=1.0, send_read=6.0, poll_read=6.0),
+        timeouts=Timeouts(connect=3.0, write=1.0, send_read=5.0, poll_read=5.0),
         max_sends=1,
         max_polls=1,
     ) as client:
