@@ -50,6 +50,7 @@ class Ending:
 
     Attributes:
         is_stopping: Whether the first one has come.
+        last_words: What is said when the program is cut off.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Ending:
         self.is_stopping = False
         self._on_first = on_first
         self._at_cut = at_cut
-        self._last_words = last_words
+        self.last_words = last_words
         self._heard_at: float | None = None
         self._task: asyncio.Task[Any] | None = None
         self._former: dict[signal.Signals, Any] = {}
@@ -107,7 +108,7 @@ class Ending:
             restore = self._at_cut()
             time.sleep(_GRACE)
             _write(1, restore)
-            _write(2, f"billblend: {self._last_words}\n".encode(errors="backslashreplace"))
+            _write(2, f"billblend: {self.last_words}\n".encode(errors="backslashreplace"))
         finally:
             os._exit(UNFINISHED)
 

@@ -246,12 +246,23 @@ async def run_payouts(
         is_one_step=plan.flow is Flow.ONE_STEP,
         pays=plan.pay,
     )
-    outcomes: dict[str, Outcome] = {}
-    with (
-        closing(make_view(plan.title, as_json=plan.as_json)) as view,
-        _ending(plan, view) as ending,
-    ):
+    view = make_view(plan.title, as_json=plan.as_json)
+    # Outside the view: a terminal that takes nothing keeps neither a view nor a run from being cut.
+    with _ending(plan, view) as ending:
         watch = Watch(tally=tally, view=view, ending=ending)
+        return await _shown(settings, batch, plan, run, watch)
+
+
+async def _shown(
+    settings: Settings,
+    batch: Batch,
+    plan: Plan,
+    run: Callable[["Orchestrator", Tally], AsyncGenerator[Outcome, None]],
+    watch: Watch,
+) -> int:
+    """Run payouts while somebody watches, write the results and tell the end."""
+    outcomes: dict[str, Outcome] = {}
+    with closing(watch.view) as view:
         try:
             trouble = await _run(settings, batch, plan, run, watch, outcomes)
         except asyncio.CancelledError:
@@ -262,14 +273,13 @@ async def run_payouts(
         is_written = _write(plan.out, batch, outcomes)
         status = _exit_status(batch, plan, outcomes, trouble, is_written=is_written)
         told = totals(batch, outcomes)
-        view.finish(
-            status,
-            told,
-            plan.out if is_written else None,
-            interrupted=isinstance(trouble, asyncio.CancelledError),
-        )
+        is_interrupted = isinstance(trouble, asyncio.CancelledError)
+        out = plan.out if is_written else None
+        view.finish(status, told, out, interrupted=is_interrupted)
+        if is_written:
+            watch.ending.last_words = "cut off, after the results were written"
     _print_end(plan, told, outcomes, is_written=is_written)
-    if isinstance(trouble, asyncio.CancelledError):
+    if is_interrupted:
         say(f"interrupted; {_unfinished(batch, outcomes)}; {plan.again}")
     elif trouble is not None:
         say(str(trouble))

@@ -18,6 +18,8 @@ import pyte
 PATIENCE = 60.0
 """Seconds after which what a test looks for will not come."""
 CTRL_C = b"\x03"
+CTRL_S = b"\x13"
+"""Holds all output of a terminal."""
 _LAUNCH = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"

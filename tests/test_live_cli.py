@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from desk import ACCOUNTS, COMMAND, NAMES, Desk, ended, open_desk, pay_arguments
 from servers import Connection, Server
-from terminals import CTRL_C, Terminal, on_terminal
+from terminals import CTRL_C, CTRL_S, Terminal, on_terminal
 
 from billblend_async.wire import RequestKind
 
@@ -251,6 +251,27 @@ class TestEnding:
             assert time.monotonic() - began < 1.2
             assert terminal.shows_cursor()
             assert "cut off" in terminal.text
+
+    async def test_held_terminal(self, desk: Desk) -> None:
+        """A terminal that takes nothing holds no payout up, nor a second signal."""
+        file = desk.write(20, accounts=[GOOD])
+        async with on(desk, *pay_arguments(file), *FAST) as terminal:
+            await terminal.sees("20 payouts")
+            terminal.press(CTRL_S)
+            while (
+                len(desk.sandbox.gateway.ledger) < 20 or not (desk.folder / "results.csv").exists()
+            ):
+                assert terminal.process.returncode is None
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.5)  # a view that is painted four times a second has stood still
+            assert terminal.process.returncode is None
+            terminal.process.send_signal(signal.SIGINT)
+            await asyncio.sleep(0.5)
+            terminal.process.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            assert 2 == await terminal.ended()
+            assert time.monotonic() - began < 1.5
+        assert {"approved"} == {row["status"] for row in desk.results().values()}
 
     async def test_echo(self, desk: Desk) -> None:
         """Two signals at the same moment are one: a wrapper has passed on what both have got."""
