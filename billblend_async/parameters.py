@@ -168,7 +168,7 @@ def check_value(row: Parameter, value: object) -> str | None:
     except UnicodeEncodeError:
         return "holds characters that are no valid Unicode text"
     if row.kind is not Kind.LONG_TEXT and _CONTROL.search(value):
-        return "holds control characters"
+        return "holds control characters or line breaks"
     if value != value.strip():
         return "begins or ends with white space, which the gateway would drop"
     if row.longest is not None and not row.shortest <= len(value) <= row.longest:

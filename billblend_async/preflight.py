@@ -65,6 +65,7 @@ def is_cleared(
     check_content(arguments.journal)
     found = survey(batch, arguments.journal, settings, flow=flow, pay=pay)
     if arguments.dry_run:
+        print("without a journal:" if arguments.journal is None else f"{_with(arguments.journal)}:")
         for group in found.groups():
             print(group)
         print("Nothing was sent or written.")
@@ -83,6 +84,11 @@ def is_cleared(
 def _told(batch: Batch) -> str:
     amounts = amounts_text(row.request for row in batch.rows)
     return f"{len(batch.rows):,} payout(s), {amounts}"
+
+
+def _with(journal: Path) -> str:
+    """Name a journal; one that is not there knows nobody who was paid, so its path may be wrong."""
+    return f"with the {'' if journal.exists() else 'new '}journal {journal}"
 
 
 def confirm(
@@ -105,9 +111,9 @@ def confirm(
         return
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError(
-            f"{host} moves real money and nobody can be asked here; add --yes to {what}"
+            f"{host} may move real money, and nobody can be asked here; add --yes to {what}"
         )
-    lines = [f"About to {what}", *map(str, details), f"with the journal {journal}, at {host}."]
+    lines = [f"About to {what}", *map(str, details), f"{_with(journal)}, at {host}."]
     print("\n".join(lines), file=sys.stderr)
     print("Type yes to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() != "yes":

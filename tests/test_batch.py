@@ -167,7 +167,7 @@ class TestRefusing:
             "line 3, amount: must be a plain number such as 10.42, with a point and no comma",
             "line 3, currency: must be a currency code of three capital letters",
             "line 3, cvv2: must have 3 to 4 characters, not 9",
-            "line 5, account_number: holds control characters",
+            "line 5, account_number: holds control characters or line breaks",
             "line 6: has 4 cells, but the header has 6",
             "line 7: has 7 cells, but the header has 6",
             "line 8, client_orderid: is the same as on line 2",

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -30,7 +31,7 @@ from billblend_async.errors import (
     JournalMismatch,
 )
 from billblend_async.journal import Owner
-from billblend_async.journal.sqlite import SqliteJournal
+from billblend_async.journal.sqlite import SqliteJournal, journal_mode
 from billblend_async.keys import Credentials
 from billblend_async.limits import Limits, add_limits, check_limits, limits_of
 from billblend_async.machine import evolve
@@ -287,6 +288,25 @@ class TestSurvey:
         assert [30, 70] == [group.payouts for group in look(batch, journal).groups()]
         assert before == files(tmp_path)
 
+    async def test_crashed(self, tmp_path: Path) -> None:
+        """A journal behind which a program has died in mid-write is asked for what was durable."""
+        batch = batch_of(tmp_path, *[f"po-{n},1,EUR,1" for n in range(100)])
+        journal = await keep(tmp_path, batch, *[State.FINAL] * 70)
+        died = tmp_path / "died"
+        died.mkdir()
+        database = sqlite3.connect(journal, isolation_level=None)
+        database.execute("PRAGMA cache_size=1")  # so that half of it lands in the file
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("UPDATE events SET data = upper(data)")
+        for path in tmp_path.glob("payouts.db*"):
+            shutil.copy(path, died)
+        database.execute("ROLLBACK")
+        database.close()
+        mode = journal_mode(sqlite3.sqlite_version_info)
+        assert mode == "wal" or (died / "payouts.db-journal").stat().st_size
+
+        assert [30, 70] == [group.payouts for group in look(batch, died / "payouts.db").groups()]
+
     async def test_in_use(self, tmp_path: Path) -> None:
         """A journal that a run has open is asked all the same, and the run goes on."""
         batch = batch_of(tmp_path, "po-1,1,EUR,1", "po-2,1,EUR,1")
@@ -386,7 +406,7 @@ class TestConfirmation:
     def test_nobody_there(self, monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None) -> None:
         """Where nobody can be asked, the answer must stand in the command."""
         monkeypatch.setattr("sys.stdin", stdin)
-        with pytest.raises(ConfigurationError, match=r"moves real money .* add --yes to pay 1"):
+        with pytest.raises(ConfigurationError, match=r"may move real money, .* add --yes to pay 1"):
             ask("production")
 
 
@@ -400,10 +420,12 @@ class TestCommand:
         assert (0, "") == (status, error)
         assert [
             "payouts.csv: 3 payout(s), 7.50 EUR",
+            "without a journal:",
             "        3 new: 7.50 EUR, to be checked and then paid",
             "Nothing was sent or written.",
         ] == out.splitlines()
-        assert out == (await desk.pay(file, "--dry-run"))[1]
+        again = (await desk.pay(file, "--dry-run"))[1]
+        assert out == again.replace("with the new journal payouts.db", "without a journal")
         assert before == files(desk.folder)
         await desk.pay(file, *FAST)
         before, requests = files(desk.folder), len(desk.sandbox.gateway.requests)
@@ -412,6 +434,7 @@ class TestCommand:
         after = files(desk.folder)
         after.pop("payouts.csv")
         assert (0, "") == (status, error)
+        assert "with the journal payouts.db:" in out
         assert "1 new: 4.50 EUR" in out
         assert "3 finished: 7.50 EUR, to be left alone" in out
         assert (before, requests) == (after, len(desk.sandbox.gateway.requests))
@@ -462,7 +485,7 @@ class TestCommand:
             assert 1 == error.count("\n")
         else:
             assert "About to pay 3 payout(s), 7.50 EUR" in error
-            assert "at pay.invalid." in error
+            assert "with the new journal payouts.db, at pay.invalid." in error
             assert "not confirmed, so nothing was sent" in error
         assert {"key.pem", "payouts.csv"} == {path.name for path in desk.folder.iterdir()}
 
