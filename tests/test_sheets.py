@@ -1,10 +1,12 @@
 """Payouts come as JSON Lines and as workbooks too, and no number there loses its zeros unseen."""
 
+import csv
 import datetime as dt
 import io
 import json
 import sys
 import traceback
+import tracemalloc
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -330,3 +332,28 @@ def test_column_letters() -> None:
     assert ["A", "Z", "AA", "AZ", "ZZ", "AAA"] == [
         column_letters(number) for number in (1, 26, 27, 52, 702, 703)
     ]
+
+
+@pytest.mark.parametrize("name", ["payouts.csv", "payouts.jsonl"])
+def test_memory(tmp_path: Path, name: str) -> None:
+    """While a file is read, little more is held than its payouts, and what repeats is held once."""
+    rows = [(f"po-{n:05}", f"{n + 1}.50", "EUR", f"{n:010}", "Salary of May") for n in range(3000)]
+    columns = (*COLUMNS, "purpose")
+    with (tmp_path / name).open("w", newline="") as file:
+        if name.endswith(".csv"):
+            csv.writer(file).writerows([columns, *rows])
+        else:
+            file.writelines(f"{json.dumps(dict(zip(columns, row, strict=True)))}\n" for row in rows)
+    del rows
+    tracemalloc.start()
+    try:
+        batch = read_batch(tmp_path / name)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert 3000 == len(batch.rows)
+    assert peak < 1.25 * held
+    assert held < 3000 * 1200
+    assert 1 == len({id(row.cells[4]) for row in batch.rows})
+    assert 1 == len({id(row.request.purpose) for row in batch.rows})
