@@ -92,10 +92,10 @@ def complete(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]
 
 def explain(commands: Mapping[str, argparse.ArgumentParser]) -> None:
     """Let ``--help`` of each command say what it is for, and show an example of it."""
-    for name, text in _TEXTS.items():
-        command = commands[name]
+    for name, command in commands.items():
         # The example stands on a line of its own, so nothing is wrapped for us.
         command.formatter_class = argparse.RawDescriptionHelpFormatter
-        command.description = textwrap.fill(text, _WIDTH)
-        rest = f"\n\n{command.epilog}" if command.epilog else ""
-        command.epilog = f"example:\n  {_EXAMPLES[name]}{rest}"
+        command.description = textwrap.fill(_TEXTS.get(name) or command.description or "", _WIDTH)
+        if example := _EXAMPLES.get(name):
+            rest = f"\n\n{command.epilog}" if command.epilog else ""
+            command.epilog = f"example:\n  {example}{rest}"
