@@ -71,6 +71,7 @@ ARROWS: dict[str, set[str]] = {
     "oversight": VALUES | MACHINE | {"means", "crew"},
     "concurrency": set(),
     "repeating": set(),
+    "guidance": set(),
     "orchestrator": VALUES
     | MACHINE
     | {"polling", "journal", "means", "driver", "crew", "concurrency"}
