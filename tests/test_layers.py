@@ -108,7 +108,6 @@ ARROWS: dict[str, set[str]] = {
     "desk": {"settings", "models", "polling", "client", "means", "orchestrator", "journal"}
     | {"redirects"},
     "console": set(),
-    "guidance": set(),
     "snapshot": set(),
     "tally": VALUES | {"events", "payout", "observer", "snapshot"},
     "ending": {"console"},
