@@ -42,6 +42,7 @@ html_static_path = ["_static"]
 html_css_files = ["manual.css"]
 html_copy_source = False
 html_show_sourcelink = False
+html_show_copyright = False
 html_show_sphinx = False
 pygments_style = "tango"
 pygments_dark_style = "github-dark"
