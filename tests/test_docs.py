@@ -42,7 +42,6 @@ from billblend_async.orchestrator import Orchestrator
 from billblend_async.polling import Polling
 from billblend_async.request import PayoutRequest
 from billblend_async.sandbox import Sandbox
-from billblend_async.settings import NAMES
 
 PATIENCE = 120
 """Seconds after which a block that was run will not come to its end."""
@@ -144,11 +143,14 @@ def test_command_lines_parse(each: Block) -> None:
         words = shlex.split(line)
         if words not in (["--version"], ["--help"]):
             assert _parser().parse_args(words).run
-    assert set() == set(re.findall(r"\bBILLBLEND_\w+", each.text)) - {*NAMES, *BESIDE}
+    assert set() == set(re.findall(r"\bBILLBLEND_\w+", each.text)) - SETTINGS
 
 
-BESIDE = {"BILLBLEND_NEED_BROWSER", "BILLBLEND_TRACEBACK"}
-"""What is read beside the settings."""
+SETTINGS = {
+    *re.findall(r"\bBILLBLEND_\w+", _parser().format_help()),
+    *("BILLBLEND_NEED_BROWSER", "BILLBLEND_TRACEBACK"),
+}
+"""What the command reads, and what is read beside its settings."""
 
 
 @pytest.mark.parametrize("page", [*PAGES, *PAPERS], ids=place)
@@ -158,7 +160,7 @@ def test_words_of_commands_exist(page: Path) -> None:
         options = {word for word in line.split() if word.startswith("--")}
         assert set() == options - options_of(line.split()), line
     named = set(re.findall(r"`(BILLBLEND_\w+)", prose(page)))
-    assert set() == named - {*NAMES, *BESIDE}
+    assert set() == named - SETTINGS
 
 
 def options_of(words: list[str]) -> set[str]:
