@@ -28,7 +28,8 @@ def test_defaults_are_told(parser: Any) -> None:
         if action.option_strings and is_told:
             shown = default if isinstance(default, str) else f"{default:g}"
             where = f"{parser.prog} {action.option_strings[0]}"
-            assert {"default", shown} <= set(re.findall(r"[\w.:]+", action.help)), where
+            words = {word.strip(".:") for word in re.findall(r"[\w.:]+", action.help)}
+            assert {"default", shown} <= words, where
 
 
 def test_examples_of_commands() -> None:
