@@ -63,6 +63,10 @@ _EXAMPLES: Final = {
     "listen": "billblend listen --journal payouts.db --port 8080",
     "sandbox": "billblend sandbox --fault payout-pay:drop_after:0.1",
     "demo": "billblend demo --payouts 60",
+    "report": "billblend report --journal payouts.db --html report.html",
+    "watch": "billblend watch --journal payouts.db",
+    "doctor": "billblend doctor --journal payouts.db",
+    "sign": "billblend sign payout-pay client_orderid=po-1 orderid=6982864",
 }
 
 
