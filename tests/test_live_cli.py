@@ -22,6 +22,8 @@ from billblend_async.wire import RequestKind
 
 FAST = ("--poll", "0.1:0.2")
 GOOD = "1234567890"
+NO_ECHO = 0.3
+"""Seconds after which a second signal is meant, and no echo of the first."""
 
 
 @pytest.fixture
@@ -218,7 +220,8 @@ class TestEnding:
         desk.sandbox.faults.clear()
         status, _, _ = await desk.pay(file, *FAST)
         paid, told = desk.count(RequestKind.PAY), desk.results()
-        assert {1} == set(paid.values())
+        # What was cut off before the gateway acted on it is in doubt, and never sent again.
+        assert {1} >= set(paid.values())
         assert {"approved", "attention"} >= {row["status"] for row in told.values()}
         assert (0 if set(paid) == set(told) else 2) == status
 
@@ -245,6 +248,7 @@ class TestEnding:
             await terminal.until(lambda: some_in("pay", terminal))
             terminal.press(CTRL_C)
             await terminal.sees("stopping:")
+            await asyncio.sleep(NO_ECHO)
             terminal.press(CTRL_C)
             began = time.monotonic()
             assert 2 == await terminal.ended()
@@ -329,5 +333,6 @@ class TestTrouble:
                 assert time.monotonic() - began < 3.0
                 terminal.press(CTRL_C)
                 await terminal.sees("stopping:")
+                await asyncio.sleep(NO_ECHO)
                 terminal.press(CTRL_C)
                 assert 2 == await terminal.ended()
