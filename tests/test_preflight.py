@@ -200,7 +200,7 @@ class TestLimits:
         assert 3 == caught.value.code
         said = capsys.readouterr().err.splitlines()[-1]
         assert f"argument {option}: " in said
-        assert re.search(r"such as .*\d$|with one of sending, ", said)
+        assert re.search(r"such as .*\d; see |with one of sending, ", said)
 
 
 class TestSurvey:
