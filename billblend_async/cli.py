@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments, rest = parser.parse_known_args(words)
     if rest and "rest" not in arguments:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    arguments.rest, arguments.words = rest, words
+    arguments.rest, arguments.typed = rest, words
     try:
         status: int = arguments.run(arguments)
     except InvalidInput as error:

@@ -118,7 +118,7 @@ def _approve(arguments: argparse.Namespace) -> int:
         concurrency=arguments.concurrency,
         title=arguments.file.name,
         as_json=arguments.json,
-        again=same_command(arguments.words),
+        again=same_command(arguments.typed),
     )
 
     async def run(payouts: "Orchestrator", tally: Tally) -> AsyncGenerator[Outcome, None]:

@@ -181,7 +181,7 @@ def _pay(arguments: argparse.Namespace) -> int:
         deadlines=Deadlines(**dict(arguments.deadline)),
         title=arguments.file.name,
         as_json=arguments.json,
-        again=same_command(arguments.words),
+        again=same_command(arguments.typed),
     )
     return asyncio.run(run_batch(settings, batch, plan))
 
