@@ -505,12 +505,12 @@ class DurableJournalCases(JournalCases):
         await self._refuses(second)
 
     @pytest.mark.parametrize(
-        ("field", "is_empty"), [*product(("base_url", "login", "endpoint"), (True, False))]
+        ("field", "is_empty"), [*product(("base_url", "endpoint"), (True, False)), ("login", True)]
     )
     async def test_wrong_settings_can_be_mended(
         self, make: Maker, field: str, *, is_empty: bool
     ) -> None:
-        """A journal in which nothing was claimed takes new settings, and claims for them alone."""
+        """A journal in which nothing was claimed takes settings anew, and claims for them alone."""
         first, other = make(), attrs.evolve(OWNER, **{field: "other"})
         await first.open(OWNER)
         if not is_empty:
@@ -531,6 +531,17 @@ class DurableJournalCases(JournalCases):
         third = make()
         with pytest.raises(JournalMismatch):
             await third.open(OWNER)
+
+    async def test_a_payout_binds_its_login(self, make: Maker) -> None:
+        """What was accepted for one login is never paid by another, although nothing was sent."""
+        first = make()
+        await first.open(OWNER)
+        await first.accept(opened())
+        await first.aclose()
+        second = make()
+        with pytest.raises(JournalMismatch):
+            await second.open(attrs.evolve(OWNER, login="other"))
+        await self._refuses(second)
 
     @pytest.mark.parametrize("field", ["base_url", "login", "endpoint"])
     @pytest.mark.parametrize("is_empty", [True, False])

@@ -489,6 +489,7 @@ class TestJournal:
         other = {"base_url": "https://other.example/checkout", "login": "other", "endpoint": "1"}
         owner = attrs.evolve(OWNER, **{field: other[field]})
         await write(tmp_path / "payouts.db", *states, owner=owner)
+        verdict = PROBLEM if states and field == "login" else verdict
 
         assert verdict == about(looked_at(tmp_path / "payouts.db", environ), "journal").verdict
         journal = SqliteJournal(tmp_path / "payouts.db")

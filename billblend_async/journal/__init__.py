@@ -46,9 +46,10 @@ class Journal(Protocol):
     async def open(self, owner: Owner) -> None:
         """Open the journal for one owner and make it if it is not there.
 
-        Settings that were wrong from the start can be mended: a journal in which nothing was ever
-        claimed takes any owner, and one whose payouts are all New takes another endpoint. One that
-        was declared restored takes neither, since it may have forgotten what was sent.
+        Settings that were wrong from the start can be mended: an empty journal takes any owner, one
+        in which nothing was ever claimed another environment, and one whose payouts are all New
+        another endpoint. One that was declared restored takes none, since it may have forgotten
+        what was sent.
 
         Raises:
             JournalMismatch: It belongs to another environment, login, endpoint or version.

@@ -17,7 +17,7 @@ from ..errors import ClaimLost, JournalDamaged, JournalMismatch, JournalUnavaila
 from ..models import State
 from . import Owner
 from .files import make_key, make_private, read_key, tighten
-from .tables import AT_GATEWAY, AUDIT, BEGUN, LISTED_IN, TABLES, VERSION
+from .tables import AUDIT, BINDS, LISTED_IN, TABLES, VERSION
 from .writer import Job
 
 __all__ = ["Database", "journal_mode"]
@@ -261,10 +261,8 @@ class Database:
                 raise self._damaged(f"it does not say its {name}")
             if found != expected:
                 # Settings that were wrong from the start are mended before anything depends on
-                # them: while nothing can have been sent, or, for the endpoint, nothing is at a
-                # gateway. A restored copy may have forgotten what was sent, so it stays bound.
-                bound = AT_GATEWAY if name == "endpoint" else BEGUN
-                if self.is_restored or self.execute(bound).fetchone() is not None:
+                # them. A restored copy may have forgotten what was sent, so it stays bound.
+                if self.is_restored or self.execute(BINDS[name]).fetchone() is not None:
                     raise JournalMismatch(self.name, name, expected, found)
                 self._remember(name, expected)
 

@@ -14,7 +14,7 @@ from ..models import State
 from . import Owner
 from .database import journal_mode
 from .files import read_key
-from .tables import AT_GATEWAY, AUDIT, BEGUN, TABLES, VERSION
+from .tables import AUDIT, BINDS, TABLES, VERSION
 
 __all__ = ["Inspection", "describe_sqlite", "inspect_journal"]
 
@@ -30,25 +30,20 @@ class Inspection:
         owner: Whose payouts it holds.
         mode: SQLite's journal mode of the file.
         states: How many payouts are in which state.
-        is_bound: Whether it can belong to no other environment or login any more.
-        is_at_gateway: Whether it can belong to no other endpoint any more.
+        bound: The settings of its owner that stand for ever.
         is_restored: Whether it was declared restored from a copy.
     """
 
     owner: Owner
     mode: str
     states: Mapping[State, int]
-    is_bound: bool
-    is_at_gateway: bool
+    bound: frozenset[str]
     is_restored: bool
 
     def takes(self, owner: Owner) -> bool:
         """Tell whether it would open for an owner."""
         differs = [name for name in _FIELDS if getattr(owner, name) != getattr(self.owner, name)]
-        if differs and self.is_restored:
-            return False
-        bound = {"endpoint": self.is_at_gateway}
-        return not any(bound.get(name, self.is_bound) for name in differs)
+        return not differs or (not self.is_restored and self.bound.isdisjoint(differs))
 
 
 def describe_sqlite() -> str:
@@ -105,8 +100,9 @@ def _look(connection: sqlite3.Connection, path: Path) -> Inspection | str:
         owner=Owner(**{name: str(meta[name]) for name in _FIELDS}),
         mode=str(connection.execute("PRAGMA journal_mode").fetchone()[0]),
         states=states,
-        is_bound=connection.execute(BEGUN).fetchone() is not None,
-        is_at_gateway=connection.execute(AT_GATEWAY).fetchone() is not None,
+        bound=frozenset(
+            name for name, asked in BINDS.items() if connection.execute(asked).fetchone()
+        ),
         is_restored="restored" in meta,
     )
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-__all__ = ["AT_GATEWAY", "AUDIT", "BEGUN", "LISTED_IN", "TABLES", "VERSION"]
+__all__ = ["AUDIT", "BINDS", "LISTED_IN", "TABLES", "VERSION"]
 
 VERSION: Final = 1
 """The layout of the tables and the way of writing events."""
@@ -29,11 +29,16 @@ TABLES: Final = {
 }
 """What makes each table and index, by its name: exactly this stands in the file."""
 
-BEGUN: Final = "SELECT 1 FROM events WHERE name NOT IN ('Opened', 'Withdrawn') LIMIT 1"
+_BEGUN: Final = "SELECT 1 FROM events WHERE name NOT IN ('Opened', 'Withdrawn') LIMIT 1"
 """Asks whether anything was ever claimed, approved or restored: without a claim nothing is sent."""
 
-AT_GATEWAY: Final = f"SELECT 1 FROM payouts WHERE state <> 'new' AND EXISTS ({BEGUN}) LIMIT 1"  # noqa: S608 - ours alone
-"""Asks whether the gateway may know of any payout."""
+BINDS: Final = {
+    "base_url": _BEGUN,
+    # Whoever accepted a payout wants it paid by this login, although nothing was sent yet.
+    "login": "SELECT 1 FROM payouts LIMIT 1",
+    "endpoint": f"SELECT 1 FROM payouts WHERE state <> 'new' AND EXISTS ({_BEGUN}) LIMIT 1",  # noqa: S608 - ours alone
+}
+"""Asks, for each setting of a journal's owner, whether it stands for ever."""
 
 LISTED_IN: Final = "SELECT client_orderid FROM payouts WHERE instr(?, ' ' || state || ' ') > 0"
 """Names the payouts in one of some states."""
