@@ -26,7 +26,8 @@ from .live import View, Watch, make_view
 from .models import Deadlines, Flow, Outcome
 from .polling import Polling
 from .preflight import add_preflight, is_cleared, read_file
-from .results import are_results, check_ending, remove_leftovers, write_results
+from .replacement import remove_leftovers
+from .results import are_results, check_ending, write_results
 from .settings import Settings, read_settings
 from .tally import Tally
 

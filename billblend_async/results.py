@@ -4,9 +4,7 @@ import contextlib
 import csv
 import io
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
@@ -15,9 +13,10 @@ from .batch import RESULT_COLUMNS, Batch, told_status
 from .cells import Form
 from .errors import ConfigurationError
 from .models import Outcome
+from .replacement import replacing
 from .workbook import check_openpyxl, read_header, write_workbook
 
-__all__ = ["are_results", "check_ending", "harmless", "remove_leftovers", "write_results"]
+__all__ = ["are_results", "check_ending", "harmless", "write_results"]
 
 _CARD_COLUMNS: Final = frozenset({"credit_card_number", "expire_month", "expire_year", "cvv2"})
 _ENDINGS: Final[Mapping[str, Literal["jsonl", "xlsx"]]] = {
@@ -75,7 +74,7 @@ def write_results(path: Path, batch: Batch, outcomes: Mapping[str, Outcome]) -> 
         OSError: The file cannot be written.
     """
     rows = _rows(batch, outcomes)
-    with _replacing(path) as file:
+    with replacing(path) as file:
         match _ENDINGS.get(path.suffix.lower()):
             case "xlsx":
                 write_workbook(file, rows)
@@ -119,52 +118,6 @@ def harmless(cell: str) -> str:
     if _FORMULA.match(cell):
         cell = f"'{cell}"
     return _INNER_FORMULA.sub(r"\1'", cell)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes a path once it is whole, and vanishes if it never is."""
-    path = path.resolve()  # a link stays one
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with contextlib.suppress(OSError):  # not every file system can
-                _hold(handle)
-            yield file
-            file.flush()
-            os.fsync(handle)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
-
-
-def remove_leftovers(path: Path) -> None:
-    """Remove what runs that were killed while they wrote these results have left beside them."""
-    path = path.resolve()
-    left = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part")
-    parts: list[Path] = []
-    with contextlib.suppress(OSError):  # a folder that cannot be listed can be written all the same
-        parts += (each for each in path.parent.iterdir() if left.fullmatch(each.name))
-    for part in parts:
-        # One that is held is being written, and one that is gone has been.
-        with contextlib.suppress(OSError):
-            with part.open("rb+") as file:
-                _hold(file.fileno())
-            part.unlink()
-
-
-def _hold(handle: int) -> None:
-    """Hold a file as long as it is open here.
-
-    Raises:
-        OSError: Somebody else does.
-    """
-    with contextlib.suppress(ModuleNotFoundError):  # Windows removes no open file
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _results(outcome: Outcome | None) -> list[str]:

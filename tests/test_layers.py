@@ -91,7 +91,8 @@ ARROWS: dict[str, set[str]] = {
     "workbook": {"cells"},
     "sheets": {"request", "cells", "workbook"},
     "batch": VALUES | {"cells", "sheets", "workbook"},
-    "results": VALUES | {"batch", "cells", "workbook"},
+    "replacement": set(),
+    "results": VALUES | {"batch", "cells", "replacement", "workbook"},
     "limits": VALUES | {"batch"},
     "survey": VALUES | {"batch", "journal", "limits", "payout", "settings"},
     "preflight": VALUES | {"batch", "desk", "limits", "settings", "survey"},
@@ -100,7 +101,8 @@ ARROWS: dict[str, set[str]] = {
     "standing": VALUES | {"batch", "payout"},
     "summary": VALUES | {"batch", "standing", "timeline"},
     "reporting": VALUES
-    | {"batch", "console", "desk", "journal", "server", "standing", "summary", "timeline"},
+    | {"batch", "console", "desk", "journal", "replacement", "results", "server"}
+    | {"standing", "summary", "timeline"},
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
     "sandbox": VALUES | {"wire", "keys", "signing", "server"},
@@ -118,7 +120,7 @@ ARROWS: dict[str, set[str]] = {
     | {"snapshot", "tally"},
     "links": VALUES | {"batch", "orchestrator", "payout", "results"},
     "payroll": {"batch", "console", "desk", "models", "orchestrator"}
-    | {"polling", "preflight", "report", "results", "settings"}
+    | {"polling", "preflight", "replacement", "report", "results", "settings"}
     | {"ending", "lines", "links", "live", "screen", "tally"},
     "entrance": {"cli"},
     "builder": {"batch", "models", "parameters", "request", "settings", "signing", "wire"},

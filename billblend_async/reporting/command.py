@@ -62,7 +62,7 @@ def _moment(text: str) -> float:
     with contextlib.suppress(OverflowError, ValueError):
         read = datetime.fromisoformat(text)
         return (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).timestamp()
-    raise argparse.ArgumentTypeError("must be a date or a time, such as 2027-01-31T12:30")
+    raise argparse.ArgumentTypeError("must be YYYY-MM-DD or YYYY-MM-DDTHH:MM, and such a day")
 
 
 def _report(arguments: argparse.Namespace) -> int:

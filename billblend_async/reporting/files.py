@@ -1,12 +1,11 @@
 """The files that a report is written to: whole or not at all, and never over something else."""
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ConfigurationError
+from ..replacement import remove_leftovers, replacing
 
 __all__ = ["check_target", "write_whole"]
 
@@ -48,22 +47,12 @@ def write_whole(option: str, path: Path, text: str) -> None:
     Raises:
         ConfigurationError: The file cannot be written.
     """
-    path, reason = path.resolve(), ""  # a link stays one
+    reason = ""
     try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        remove_leftovers(path)
+        with replacing(path) as file:
+            file.write(text.encode())
     except OSError as error:
         reason = error.strerror or type(error).__name__
-    else:
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(draft).replace(path)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-        finally:
-            with contextlib.suppress(OSError):
-                Path(draft).unlink()
     if reason:
         raise ConfigurationError(f"{option} {path}: {reason}; make room or give another path")

@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Final
 
+from ..results import harmless
 from ..standing import Line
 from .source import Report
 from .words import instant, legible
@@ -27,8 +28,6 @@ COLUMNS: Final = (
     "since",
     "seconds_to_final",
 )
-_FORMULA: Final = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}")
-_FORMULA_TOO: Final = ("\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")
 
 
 def sheet(report: Report) -> str:
@@ -71,5 +70,4 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def _text(value: str | None) -> str:
-    shown = legible(value, most=10_000)
-    return f"'{shown}" if shown.lstrip().startswith((*_FORMULA, *_FORMULA_TOO)) else shown
+    return harmless(legible(value, most=10_000))
