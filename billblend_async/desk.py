@@ -78,6 +78,8 @@ def check_content(journal: Path | None) -> None:
     """Refuse a file that is no journal, such as the payouts file itself."""
     if journal is None or not journal.is_file():
         return
+    if journal.with_name(f"{journal.name}.key").exists():
+        return  # it was one: what has become of it is told where it is opened
     reason = ""
     try:
         with journal.open("rb") as file:

@@ -121,9 +121,9 @@ def _tell_in_words() -> None:
 
     threading.excepthook = hook
     sys.unraisablehook = hook
-    log = logging.getLogger("asyncio")
-    log.addHandler(_Words(logging.WARNING))
-    log.propagate = False
+    library = logging.getLogger("asyncio")
+    library.addHandler(_Words(logging.WARNING))
+    library.propagate = False
 
 
 class _Words(logging.Handler):

@@ -176,9 +176,11 @@ async def test_interrupted_while_it_starts(desk: Desk, command: str) -> None:
         process = await desk.start("-X", "importtime", *COMMAND, *words, program=())
         assert process.stderr is not None
         seen, left = False, 3 + 80 * moment
-        while left and (line := await asyncio.wait_for(process.stderr.readline(), 30)):
-            left -= seen
-            seen = seen or b"billblend_async.entrance" in line
+        with contextlib.suppress(TimeoutError):  # there is nothing left to import, and it serves
+            while left and (line := await asyncio.wait_for(process.stderr.readline(), 5)):
+                left -= seen
+                seen = seen or b"billblend_async.entrance" in line
+        assert seen
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGINT)  # asyncio's own would take its exit status away
         _, rest = await asyncio.wait_for(process.communicate(), 30)

@@ -367,7 +367,7 @@ class TestCommand:
         assert main([command, "--journal", str(path)]) == 4
         first, second = capsys.readouterr().err.splitlines()
         assert "there is no such file" in first
-        assert "this is no journal" in second
+        assert "SQLITE_NOTADB" in second
 
     @pytest.mark.parametrize("word", ["yesterday", "2027-13-01", "99999-01-01"])
     def test_no_time(self, path: Path, capsys: pytest.CaptureFixture[str], word: str) -> None:
