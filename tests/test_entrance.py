@@ -183,7 +183,11 @@ async def test_interrupted_while_it_starts(desk: Desk, command: str) -> None:
         assert seen
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGINT)  # asyncio's own would take its exit status away
-        _, rest = await asyncio.wait_for(process.communicate(), 30)
+        try:
+            _, rest = await asyncio.wait_for(process.communicate(), 30)
+        finally:
+            if process.returncode is None:
+                process.kill()
         said = [each for each in rest.decode().splitlines() if "import time:" not in each]
         assert process.returncode in (0, 1, 2), said
         assert len(said) <= 2, said
