@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .exchange import Timeouts
     from .feed import Events, Notice
     from .journal import Journal, Owner
+    from .journal.postgres import PostgresJournal
     from .journal.sqlite import SqliteJournal
     from .keys import Credentials, RsaSigner, Signer
     from .models import (
@@ -114,6 +115,7 @@ __all__ = [
     "PayoutNotFound",
     "PayoutRequest",
     "Polling",
+    "PostgresJournal",
     "Problem",
     "Refused",
     "RequestNeeded",
@@ -149,6 +151,7 @@ _ROOMS = {
     "SigningFailed UnreadableAnswer VerificationFailed",
     "feed": "Events Notice",
     "journal": "Journal Owner",
+    "journal.postgres": "PostgresJournal",
     "journal.sqlite": "SqliteJournal",
     "models": "Alarm Deadlines Doubt Endpoint Flow OpenReason Outcome State",
     "observer": "Observer",

@@ -165,6 +165,7 @@ HOMES = {
     "starlette": {"sandbox.app", "sandbox.site", "sandbox.messages"},
     "uvicorn": {"server"},
     "sqlite3": {"journal"},
+    "psycopg": {"journal.connections"},
     "openpyxl": {"workbook"},
 }
 

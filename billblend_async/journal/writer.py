@@ -5,13 +5,13 @@ import contextlib
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import attrs
 
 from ..errors import BillblendError, ClosedError, ConfigurationError
+from .telling import Teller
 
 __all__ = ["GROUP", "Job", "Storage", "Writer"]
 
@@ -19,8 +19,6 @@ GROUP: Final = 512
 """Most jobs that share one commit."""
 GATHER: Final = 0.005
 """Seconds that a job which comes alone waits for others: a commit costs what ten jobs cost."""
-SLICE: Final = 8
-"""Waiters who are told at once; what they do next may take each a quarter of a millisecond."""
 _LONGEST_BREAK: Final = 64
 
 S_contra = TypeVar("S_contra", contravariant=True)
@@ -82,7 +80,7 @@ class Writer:
         # A daemon, so that a program which forgets to close can end; to the file that is a crash.
         self._thread = threading.Thread(target=self._run, name="billblend journal", daemon=True)
         self._stopping = False
-        self._untold: deque[tuple[asyncio.Future[Any], object]] = deque()
+        self._teller = Teller()
         self._rests = 0
         self._break = 1
 
@@ -113,8 +111,7 @@ class Writer:
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
         if asyncio.get_running_loop() is self._loop:
-            while self._untold:
-                _settle(*self._untold.popleft())
+            self._teller.finish()
             await asyncio.sleep(0)  # so that those who waited have heard it
 
     def _stop(self) -> None:
@@ -160,22 +157,6 @@ class Writer:
         self._rests = self._break - 1
 
     def _deliver(self, results: list[tuple[asyncio.Future[Any], object]]) -> None:
-        self._untold.extend(results)
+        self._teller.add(results)
         with contextlib.suppress(RuntimeError):  # the loop is gone, and every waiter with it
-            self._loop.call_soon_threadsafe(self._tell)
-
-    def _tell(self) -> None:
-        """Tell those who wait, a few at a time, so that the host has its turn between them."""
-        for _ in range(min(SLICE, len(self._untold))):
-            _settle(*self._untold.popleft())
-        if self._untold:
-            self._loop.call_soon(self._tell)
-
-
-def _settle(future: asyncio.Future[Any], result: object) -> None:
-    if future.done():
-        return
-    if isinstance(result, BillblendError):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
+            self._loop.call_soon_threadsafe(self._teller.tell)

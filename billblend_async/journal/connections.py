@@ -1,0 +1,187 @@
+"""Connections to PostgreSQL, the transactions on them, and what their failures mean.
+
+Nothing is prepared and nothing outlives its transaction, so a pooler in transaction mode may stand
+between.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Protocol
+
+import attrs
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import tuple_row
+
+from ..errors import ConfigurationError, JournalUnavailable
+from .attempts import Lost
+
+__all__ = ["Connections", "OwnPool", "Pool", "Transaction", "describe"]
+
+Row = tuple[Any, ...]
+
+_OURS: Final[Mapping[str, str | int]] = {
+    # A server that is gone is noticed while somebody waits for it.
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "billblend_async",
+}
+_WORTH_ANOTHER: Final = (
+    *("08", "40", "53", "57"),  # connections, rollbacks, resources, operators
+    *("25006", "55P03"),  # a standby that is about to be the primary; a lock that is held
+)
+_NO_TABLES: Final = ("3F000", "42P01")
+_PASSING: Final = ("starting up", "shutting down", "recovery", "too many", "remaining connection")
+"""What a server says that will take connections soon; whatever else it refuses stays refused."""
+
+
+class Pool(Protocol):
+    """Where connections come from: ours, or the host's ``psycopg_pool.AsyncConnectionPool``."""
+
+    def connection(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
+        """Lend a connection; commit when it comes back, or roll back if that raises."""
+        ...
+
+
+@attrs.frozen
+class Transaction:
+    """A transaction in which each statement sees what was committed before it."""
+
+    _connection: psycopg.AsyncConnection[Any]
+    _schema: str
+
+    async def run(self, sql: str, values: Mapping[str, object] | None = None) -> None:
+        """Have a statement executed, without waiting for that."""
+        await self._execute(sql, values)
+
+    async def rows(self, sql: str, values: Mapping[str, object] | None = None) -> list[Row]:
+        """Execute a statement and fetch its rows."""
+        return await (await self._execute(sql, values)).fetchall()
+
+    async def _execute(
+        self, sql: str, values: Mapping[str, object] | None
+    ) -> psycopg.AsyncCursor[Row]:
+        cursor = self._connection.cursor(row_factory=tuple_row)  # a host's pool may have its own
+        text = sql.replace("{schema}", self._schema).encode()
+        return await cursor.execute(text, values, prepare=False)
+
+
+@attrs.frozen
+class Connections:
+    """Opens transactions on a pool's connections.
+
+    Attributes:
+        pool: Where connections come from.
+        schema: The schema that ``{schema}`` stands for.
+        name: The journal's, for errors.
+    """
+
+    pool: Pool
+    schema: str
+    name: str
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Open a transaction; its statements are sent together until one's rows are fetched.
+
+        Raises:
+            Lost: It has failed in a way that another attempt may not; it may have been committed.
+            JournalUnavailable: It was refused.
+        """
+        with self._telling():
+            async with (
+                self.pool.connection() as connection,
+                connection.pipeline(),
+                connection.transaction(),
+            ):
+                transaction = Transaction(connection, self.schema)
+                # Whatever the role or the pool prefers: a second look must see what has changed.
+                await transaction.run("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                yield transaction
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Say in our words what failed; foreign errors, which may hold data, stay behind."""
+        told: Exception | None = None
+        try:
+            yield
+        except psycopg.Error as error:
+            told = self._told(error)
+        except TimeoutError:
+            told = Lost("it cannot be reached in time")
+        except OSError as error:
+            told = Lost(error.strerror or type(error).__name__)
+        if told is not None:
+            raise told
+
+    def _told(self, error: psycopg.Error) -> Exception:
+        kind, state = type(error).__name__, error.sqlstate
+        if state is None:
+            # The connection itself has failed, and what is said of that holds no data.
+            reason = " ".join(str(error).split()) or kind
+            is_refused = "FATAL" in reason and not any(word in reason for word in _PASSING)
+            return JournalUnavailable(self.name, reason) if is_refused else Lost(reason)
+        if state in _NO_TABLES:
+            missing = f"there are no tables of a journal in schema {self.schema}"
+            make = "run `billblend journal init`, which makes them"
+            return JournalUnavailable(self.name, f"{missing}; {make}")
+        reason = f"PostgreSQL refuses it ({kind}, {state})"
+        is_passing = state.startswith(_WORTH_ANOTHER)
+        return Lost(reason) if is_passing else JournalUnavailable(self.name, reason)
+
+
+class OwnPool:
+    """Connections of our own, made when they are needed; as many are kept as are used at once.
+
+    Args:
+        conninfo: A connection string or URL; what it does not say of time limits is added.
+    """
+
+    def __init__(self, conninfo: str) -> None:
+        given: dict[str, Any] = conninfo_to_dict(conninfo)
+        self._conninfo = make_conninfo(conninfo, **{**_OURS, **given})
+        self._idle: list[psycopg.AsyncConnection[Any]] = []
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """Lend a connection; one that fails is not used again."""
+        connection = self._idle.pop() if self._idle else await self._connect()
+        try:
+            yield connection
+        except BaseException:
+            await connection.close()
+            raise
+        self._idle.append(connection)
+
+    async def aclose(self) -> None:
+        """Close what is not in use."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        return await psycopg.AsyncConnection.connect(
+            self._conninfo, autocommit=True, prepare_threshold=None
+        )
+
+
+def describe(conninfo: str) -> str:
+    """Name a database without its secrets.
+
+    Raises:
+        ConfigurationError: It is no connection string.
+    """
+    try:
+        given = conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:
+        given = None
+    if given is None:  # out here, since libpq's own error may repeat the password
+        raise ConfigurationError(
+            "the journal's database: must be a connection string or URL of PostgreSQL, such as"
+            " postgresql://user@host/database"
+        )
+    host, port = given.get("host") or "", given.get("port")
+    return f"postgresql://{host}{f':{port}' if port else ''}/{given.get('dbname') or ''}"

@@ -1,0 +1,82 @@
+"""What a PostgreSQL journal asks of its server, in SQL; ``{schema}`` stands for its schema."""
+
+from typing import Final
+
+__all__ = [
+    "ACCEPT",
+    "APPEND",
+    "ERASE",
+    "HIDE",
+    "LOCK",
+    "NAMED",
+    "OURS_OF",
+    "PAGE",
+    "READ",
+    "SETTINGS",
+    "WANTED",
+]
+
+SETTINGS: Final = (
+    "SELECT name, value FROM {schema}.meta"
+    " UNION ALL SELECT setting, current_setting(setting)"
+    " FROM unnest(ARRAY['fsync', 'full_page_writes', 'server_encoding', 'synchronous_commit'])"
+    " AS s(setting)"
+)
+WANTED: Final = (
+    "unnest(%(keys)s::text[], %(sequences)s::int[], %(states)s::text[], %(open)s::bool[],"
+    " %(names)s::text[], %(data)s::text[], %(seals)s::bytea[], %(tokens)s::bytea[])"
+    " {ordinality} AS w(client_orderid, sequence, state, is_open, name, data, seal, token{place})"
+)
+ACCEPT: Final = (
+    # Places are drawn in the order of the group, and rows are written in the order of their ids,
+    # in which nobody can wait in a circle.
+    "WITH wanted AS MATERIALIZED (SELECT w.*, nextval('{schema}.places') AS place FROM {wanted}"
+    " ORDER BY n), listed AS (INSERT INTO {schema}.payouts"
+    " (place, client_orderid, state, is_open, sequence)"
+    " SELECT place, client_orderid, state, is_open, 0 FROM wanted ORDER BY client_orderid"
+    " ON CONFLICT (client_orderid) DO NOTHING RETURNING client_orderid)"
+    " INSERT INTO {schema}.events (client_orderid, sequence, name, data, seal, token)"
+    " SELECT client_orderid, 0, name, data, seal, token FROM wanted JOIN listed"
+    " USING (client_orderid) ORDER BY client_orderid RETURNING client_orderid"
+)
+LOCK: Final = (
+    "SELECT 1 FROM {schema}.payouts WHERE client_orderid = ANY(%(keys)s)"
+    " ORDER BY client_orderid FOR UPDATE"
+)
+APPEND: Final = (
+    "WITH wanted AS MATERIALIZED (SELECT * FROM {wanted}), written AS ("
+    "INSERT INTO {schema}.events (client_orderid, sequence, name, data, seal, token)"
+    " SELECT w.client_orderid, w.sequence, w.name, w.data, w.seal, w.token FROM wanted w"
+    " JOIN {schema}.payouts p ON p.client_orderid = w.client_orderid"
+    " AND p.sequence = w.sequence - 1 ON CONFLICT DO NOTHING RETURNING client_orderid)"
+    " UPDATE {schema}.payouts p SET state = w.state, is_open = w.is_open, sequence = w.sequence"
+    " FROM wanted w JOIN written USING (client_orderid)"
+    " WHERE p.client_orderid = w.client_orderid"
+)
+OURS_OF: Final = (
+    "SELECT token FROM {schema}.events WHERE (client_orderid, sequence) IN"
+    " (SELECT * FROM unnest(%(keys)s::text[], %(sequences)s::int[])) AND token = ANY(%(tokens)s)"
+)
+HIDE: Final = (
+    "INSERT INTO {schema}.secrets (client_orderid, sequence, data, seal)"
+    " SELECT w.* FROM unnest(%(keys)s::text[], %(sequences)s::int[], %(data)s::text[],"
+    " %(seals)s::bytea[]) AS w(client_orderid, sequence, data, seal) JOIN {schema}.events e"
+    " USING (client_orderid, sequence) WHERE e.token = ANY(%(tokens)s) ON CONFLICT DO NOTHING"
+)
+ERASE: Final = (
+    "DELETE FROM {schema}.secrets s USING {schema}.payouts p"
+    " WHERE p.client_orderid = s.client_orderid AND NOT p.is_open"
+    " AND s.client_orderid = ANY(%(keys)s)"
+)
+READ: Final = (
+    "SELECT p.client_orderid, p.place, p.state, p.sequence, e.sequence, e.name, e.data, e.seal,"
+    " s.data, s.seal FROM {payouts} LEFT JOIN {schema}.events e USING (client_orderid)"
+    " LEFT JOIN {schema}.secrets s"
+    " ON s.client_orderid = e.client_orderid AND s.sequence = e.sequence"
+    " ORDER BY p.place, e.sequence"
+)
+NAMED: Final = "(SELECT * FROM {schema}.payouts WHERE client_orderid = ANY(%(keys)s)) AS p"
+PAGE: Final = (
+    "(SELECT * FROM {schema}.payouts WHERE place > %(after)s AND state = ANY(%(states)s)"
+    " {open} ORDER BY place LIMIT %(limit)s) AS p"
+)
