@@ -56,13 +56,11 @@ async def serving(payouts: Orchestrator) -> AsyncIterator[str]:
     """Take callbacks in on a free port."""
     with take_port("127.0.0.1", 0) as listener:
         server = Server(CallbackEndpoint(payouts), asyncio.Event())
-        task = asyncio.create_task(server.serve(sockets=[listener]))
-        await server.open_or_ended(task)
+        await server.begin(listener)
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}/callback"
         finally:
-            server.leave()
-            await task
+            await server.end()
 
 
 async def measure(folder: Path, count: int, *, callbacks: bool, processing: float) -> Figures:

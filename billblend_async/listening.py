@@ -63,19 +63,16 @@ async def _serve(settings: Settings, journal: Path, host: str, port: int) -> Non
             make_client(settings) as client,
             make_orchestrator(client, journal) as payouts,
         ):
-            leaving = asyncio.Event()
             wall = Wall(connections=_CONNECTIONS, seconds=_PATIENCE)
             endpoint = CallbackEndpoint(payouts)
-            server = Server(endpoint, leaving, LONGEST_QUERY + _HEADERS, wall)
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            server = Server(endpoint, asyncio.Event(), LONGEST_QUERY + _HEADERS, wall)
             try:
-                await server.open_or_ended(serving)
+                await server.begin(listener)
                 name = f"[{host}]" if ":" in host else host
                 address = f"http://{name}:{listener.getsockname()[1]}/"
                 print(f"Callbacks are taken in at {address} and every path below it.", flush=True)
-                await asyncio.shield(serving)
+                await server.wait()
             except asyncio.CancelledError:
                 pass
             finally:
-                server.leave()
-                await serving
+                await server.end()

@@ -142,11 +142,7 @@ class Server(uvicorn.Server):
         )
         self._open = asyncio.Event()
         self._leaving = leaving
-
-    def leave(self) -> None:
-        """Begin to close."""
-        self.should_exit = True
-        self._leaving.set()
+        self._serving: asyncio.Task[None] | None = None
 
     async def main_loop(self) -> None:
         """Renew the Date header each second and leave at once; uvicorn would look for it late."""
@@ -154,12 +150,34 @@ class Server(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._leaving.wait(), 1)
 
-    async def open_or_ended(self, serving: asyncio.Task[None]) -> None:
-        """Wait until it answers; raise what kept it from doing so."""
-        serving.add_done_callback(lambda _: self._open.set())
-        await self._open.wait()
-        if serving.done():
-            await serving
+    async def begin(self, listener: socket.socket) -> None:
+        """Begin to answer at a port, which is given back at the end; raise what keeps it from that.
+
+        Args:
+            listener: The port, as ``take_port`` has taken it.
+        """
+        self._serving = asyncio.create_task(self.serve(sockets=[listener]))
+        self._serving.add_done_callback(lambda _: listener.close())
+        self._serving.add_done_callback(lambda _: self._open.set())
+        try:
+            await self._open.wait()
+            if self._serving.done():
+                await self._serving
+        except BaseException:
+            await self.end()
+            raise
+
+    async def wait(self) -> None:
+        """Go on answering until this wait is cancelled, or nothing is answered any more."""
+        if self._serving is not None:
+            await asyncio.shield(self._serving)
+
+    async def end(self) -> None:
+        """Stop answering, hang up and give the port back."""
+        self.should_exit = True
+        self._leaving.set()
+        if self._serving is not None:
+            await self._serving
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and say so."""

@@ -40,8 +40,7 @@ async def test_the_service_learns_it(browser: Browser, tmp_path: Path) -> None:
     ):
         with take_port("127.0.0.1", 0) as listener:
             server = Server(CallbackEndpoint(payouts), asyncio.Event())
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
-            await server.open_or_ended(serving)
+            await server.begin(listener)
             request = request_of(
                 account_number=ASKS_RECEIVER,
                 server_callback_url=f"http://127.0.0.1:{listener.getsockname()[1]}/callback",
@@ -57,8 +56,7 @@ async def test_the_service_learns_it(browser: Browser, tmp_path: Path) -> None:
             await browser.until_text("h1", "Thank you")
 
             outcome = await running
-            server.leave()
-            await serving
+            await server.end()
         assert outcome.is_approved
         assert outcome.redirect_to is None
         told = read_final_redirect(merchant.requests[0].body, [sandbox.merchant_control])

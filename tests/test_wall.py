@@ -35,13 +35,11 @@ async def served(app: App, wall: Wall | None) -> AsyncIterator[int]:
     """Serve an app behind a wall; the port."""
     with take_port("127.0.0.1", 0) as listener:
         server = Server(app, asyncio.Event(), wall=wall)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        await server.open_or_ended(serving)
+        await server.begin(listener)
         try:
             yield listener.getsockname()[1]
         finally:
-            server.leave()
-            await serving
+            await server.end()
 
 
 async def came_to_its_end(reader: asyncio.StreamReader) -> bytes:

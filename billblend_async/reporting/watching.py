@@ -67,7 +67,6 @@ class Watch:
         self._report: Report | None = None
         self._stale_at = 0.0
         self._server: Server | None = None
-        self._serving: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -81,13 +80,7 @@ class Watch:
         self._port = listener.getsockname()[1]
         self._hosts = frozenset({f"{_HOST}:{self._port}", f"localhost:{self._port}"})
         self._server = Server(self, asyncio.Event())
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
-        self._serving.add_done_callback(lambda _: listener.close())
-        try:
-            await self._server.open_or_ended(self._serving)
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
+        await self._server.begin(listener)
         return self
 
     async def __aexit__(
@@ -97,15 +90,14 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         """Stop answering and give the port back."""
-        if self._server is not None and self._serving is not None:
-            self._server.leave()
-            await self._serving
+        if self._server is not None:
+            await self._server.end()
 
     async def wait(self) -> None:
         """Go on answering until this wait is cancelled."""
-        if self._serving is None:
+        if self._server is None:
             raise ClosedError("page")
-        await asyncio.shield(self._serving)
+        await self._server.wait()
 
     async def __call__(
         self, scope: Mapping[str, Any], _: Callable[[], Awaitable[Any]], send: _Send

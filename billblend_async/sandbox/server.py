@@ -110,7 +110,6 @@ class Sandbox:
         self._round: asyncio.Task[None] | None = None
         self._base_url: str | None = None
         self._server: Server | None = None
-        self._serving: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         """Show where it listens; keys and secrets stay out."""
@@ -181,13 +180,7 @@ class Sandbox:
             nap=functools.partial(_nap, leaving),
         )
         self._server = Server(app, leaving)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
-        self._serving.add_done_callback(lambda _: listener.close())
-        try:
-            await self._server.open_or_ended(self._serving)
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
+        await self._server.begin(listener)
         if self._sends_callbacks:
             self.gateway.on_notice = self._postman.wake
             self._round = asyncio.create_task(self._postman.run())
@@ -203,15 +196,14 @@ class Sandbox:
         if self._round is not None:
             self._round.cancel()
             await asyncio.wait({self._round})
-        if self._server is not None and self._serving is not None:
-            self._server.leave()
-            await self._serving
+        if self._server is not None:
+            await self._server.end()
         if self._round is not None and not self._round.cancelled():
             self._round.result()  # what made the postman fail is nobody's to swallow
 
     async def wait(self) -> None:
         """Go on answering until this wait is cancelled, as a program does that only serves."""
-        await asyncio.shield(_made(self._serving))
+        await _made(self._server).wait()
 
     def _enrol(self, private_key: str | None) -> tuple[str, Merchant]:
         pem = private_key or make_private_key()
