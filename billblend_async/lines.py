@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, TextIO
+from typing import ClassVar, Final, TextIO
 
 from .batch import Total, told_status
 from .console import say
@@ -27,10 +27,6 @@ WORDS: Final = {
     Group.UNFINISHED: "unfinished",
 }
 """The groups as a person reads them."""
-_BETWEEN_LINES: Final = 10.0
-"""Seconds between two lines of a log."""
-_BETWEEN_EVENTS: Final = 5.0
-"""Seconds between two JSON lines of progress."""
 _LASTING: Final = 2.0
 """Seconds after which trouble is worth a line of a log."""
 
@@ -96,8 +92,8 @@ def _lead_nowhere(file: TextIO) -> None:
         os.close(nowhere)
 
 
-class PlainLines:
-    """What a log shows of a run: a line every ten seconds, and one for each bad turn.
+class _Lines:
+    """What is told of a run line by line, to whomever.
 
     Args:
         file: Where to.
@@ -105,23 +101,55 @@ class PlainLines:
 
     pause = 0.25
     is_screen = False
+    between: ClassVar[float]
+    """Seconds between two lines of progress."""
 
     def __init__(self, file: TextIO) -> None:
         self._scribe = _Scribe(file)
-        self._due: float | None = None
+        self._due = self.between
+        self._has_begun = False
         self._told_trouble: str | None = None
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._scribe.close()
+
+    def abandon(self) -> bytes:
+        """Do nothing: lines leave no terminal to restore."""
+        return b""
+
+    def _begins(self) -> bool:
+        """Tell, once, that nothing was told before."""
+        begins, self._has_begun = not self._has_begun, True
+        return begins
+
+    def _is_time(self, snapshot: Snapshot) -> bool:
+        """Tell whether it is time to say how far the run is; what was missed is not made up for."""
+        late = snapshot.seconds - self._due
+        if late < 0:
+            return False
+        self._due += self.between * (1 + late // self.between)
+        return True
+
+
+class PlainLines(_Lines):
+    """What a log shows of a run: a line every ten seconds, and one for each bad turn.
+
+    Args:
+        file: Where to.
+    """
+
+    between = 10.0
 
     def show(self, snapshot: Snapshot) -> None:
         """Write what is new, and how far the run is when it is time for that."""
-        if self._due is None:
-            self._due = _BETWEEN_LINES
+        if self._begins():
             amounts = {name: _sum(snapshot, name) for name in snapshot.currencies}
             self._scribe.write(f"{many(snapshot.total)}: {money(amounts)}")
         for case in snapshot.news:
             self._scribe.write(f"{case.client_orderid} needs a person: {case.text}")
         self._tell_trouble(snapshot)
-        if snapshot.seconds >= self._due:
-            self._due += _BETWEEN_LINES * (1 + (snapshot.seconds - self._due) // _BETWEEN_LINES)
+        if self._is_time(snapshot):
             self._scribe.write(_progress(snapshot))
 
     def hear(self, outcome: Outcome) -> None:
@@ -131,14 +159,6 @@ class PlainLines:
         self, exit_status: int, totals: Sequence[Total], results: Path | None, *, interrupted: bool
     ) -> None:
         """Leave the end to what is printed then."""
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._scribe.close()
-
-    def abandon(self) -> bytes:
-        """Do nothing: lines leave no terminal to restore."""
-        return b""
 
     def _tell_trouble(self, snapshot: Snapshot) -> None:
         """Say why nothing goes on once that lasts, and when it does again."""
@@ -154,25 +174,18 @@ class PlainLines:
         self._told_trouble = trouble
 
 
-class JsonLines:
+class JsonLines(_Lines):
     """What a machine reads of a run: one JSON object a line.
 
     Args:
         file: Where to.
     """
 
-    pause = 0.25
-    is_screen = False
-
-    def __init__(self, file: TextIO) -> None:
-        self._scribe = _Scribe(file)
-        self._due: float | None = None
-        self._told_trouble: str | None = None
+    between = 5.0
 
     def show(self, snapshot: Snapshot) -> None:
         """Write what is new, and how far the run is when it is time for that."""
-        if self._due is None:
-            self._due = _BETWEEN_EVENTS
+        if self._begins():
             amounts = {name: _plain(_sum(snapshot, name)) for name in snapshot.currencies}
             self._write("started", payouts=snapshot.total, amounts=amounts)
         for case in snapshot.news:
@@ -180,8 +193,7 @@ class JsonLines:
         if snapshot.trouble != self._told_trouble:
             self._told_trouble = snapshot.trouble
             self._write("trouble", trouble=snapshot.trouble)
-        if snapshot.seconds >= self._due:
-            self._due += _BETWEEN_EVENTS * (1 + (snapshot.seconds - self._due) // _BETWEEN_EVENTS)
+        if self._is_time(snapshot):
             self._write("progress", **_numbers(snapshot))
 
     def hear(self, outcome: Outcome) -> None:
@@ -223,14 +235,6 @@ class JsonLines:
             results=None if results is None else str(results),
             totals=told,
         )
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._scribe.close()
-
-    def abandon(self) -> bytes:
-        """Do nothing: lines leave no terminal to restore."""
-        return b""
 
     def _write(self, event: str, **fields: object) -> None:
         at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
