@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 import attrs
 import pytest
@@ -20,6 +21,16 @@ from billblend_async.tally import Tally
 EVENT = opened()
 
 
+def tally_of(payouts: int) -> Tally:
+    """Begin to count po-0, po-1 and so on."""
+    return Tally(request(f"po-{n}") for n in range(payouts))
+
+
+def way_to(status: str = "approved", **fields: Any) -> tuple[Event, ...]:
+    """Give the way to a final status."""
+    return (*PATHS[State.AWAITING_FINAL], finished(status, **fields))
+
+
 def told(tally: Tally, *payouts: Payout) -> Tally:
     """Tell a tally of changed payouts."""
     for payout in payouts:
@@ -29,8 +40,7 @@ def told(tally: Tally, *payouts: Payout) -> Tally:
 
 def ways() -> list[tuple[Event, ...]]:
     """Give every way that the other tests know, with its refusals and its doubts."""
-    ends = [(*PATHS[State.AWAITING_FINAL], finished(word)) for word in ("declined", "error")]
-    return [*PATHS.values(), *DOUBT_PATHS.values(), *ends]
+    return [*PATHS.values(), *DOUBT_PATHS.values(), way_to("declined"), way_to("error")]
 
 
 def by_hand(payouts: Sequence[Payout], group: Group) -> list[Payout]:
@@ -190,14 +200,10 @@ class TestHandedBack:
 class TestCases:
     def test_people_first(self) -> None:
         """Payouts that need a person stand before refusals, and newer ones before older ones."""
-        names = [f"po-{n}" for n in range(12)]
-        tally = Tally(request(name) for name in names)
-        for name in names[:3]:
-            path = PATHS[State.ATTENTION]
-            told(tally, fold(*path, first=opened(name)))
-        for name in names[3:]:
-            path = (*PATHS[State.AWAITING_FINAL], finished("declined", error_message="no money"))
-            told(tally, fold(*path, first=opened(name)))
+        tally, refusal = tally_of(12), way_to("declined", error_message="no money")
+        for n in range(12):
+            path = PATHS[State.ATTENTION] if n < 3 else refusal
+            told(tally, fold(*path, first=opened(f"po-{n}")))
         shot = tally.snapshot(0.0)
         ids = [case.client_orderid for case in shot.cases]
         assert ["po-2", "po-1", "po-0", "po-11", "po-10"] == ids
@@ -221,8 +227,7 @@ class TestCases:
     def test_earlier(self) -> None:
         """What an earlier run has refused is no case of this one; what needs a person still is."""
         tally = Tally([request("a"), request("b")])
-        path = (*PATHS[State.AWAITING_FINAL], finished("declined"))
-        tally.joined(fold(*path, first=opened("a")))
+        tally.joined(fold(*way_to("declined"), first=opened("a")))
         tally.joined(payout_in(State.ATTENTION, client_orderid="b"))
         shot = tally.snapshot(0.0)
         assert ["b"] == [case.client_orderid for case in shot.cases]
@@ -230,8 +235,7 @@ class TestCases:
 
     def test_alarm(self) -> None:
         """An alarm makes an approved payout one that needs a person, and names what is odd."""
-        path = (*PATHS[State.AWAITING_FINAL], finished(amount=Decimal(1)))
-        payout = fold(*path)
+        payout = fold(*way_to(amount=Decimal(1)))
         assert (Alarm.AMOUNT_DIFFERS,) == payout.alarms
         shot = told(Tally([request()]), payout).snapshot(0.0)
         assert (1, 0) == (shot.counts[Group.NEEDS_PERSON], shot.counts[Group.APPROVED])
@@ -240,8 +244,8 @@ class TestCases:
     def test_one_plain_line(self) -> None:
         """Nothing that the gateway writes can move a cursor or break a line."""
         bad = "a\x1b[2J\nb\r\x07c\u202e d"
-        path = (*PATHS[State.AWAITING_FINAL], finished("declined", error_message=bad))
-        shot = told(Tally([request()]), fold(*path)).snapshot(0.0)
+        refused = fold(*way_to("declined", error_message=bad))
+        shot = told(Tally([request()]), refused).snapshot(0.0)
         assert "declined: a [2J b c d" == shot.cases[0].text
         assert all(case.text.isprintable() for case in shot.cases)
 
@@ -255,7 +259,7 @@ class TestCases:
 class TestPace:
     def test_steady(self) -> None:
         """Ten ends a second are ten a second, and the rest takes as long as that says."""
-        tally = Tally(request(f"po-{n}") for n in range(1000))
+        tally = tally_of(1000)
         shot = tally.snapshot(0.0)
         for second in range(1, 31):
             for n in range(10):
@@ -268,7 +272,7 @@ class TestPace:
 
     def test_late_first_end(self) -> None:
         """The time before the first end does not make the pace look slower than it is."""
-        tally = Tally(request(f"po-{n}") for n in range(100))
+        tally = tally_of(100)
         for second in range(59):
             assert tally.snapshot(float(second)).per_second is None
         shot = tally.snapshot(59.0)
@@ -279,7 +283,7 @@ class TestPace:
 
     def test_before_the_first_end(self) -> None:
         """The steps that payouts make tell the expected end before the first of them has ended."""
-        tally = Tally(request(f"po-{n}") for n in range(100))
+        tally = tally_of(100)
         shot = tally.snapshot(0.0)
         for second in range(1, 11):
             for n in range(10):
@@ -292,7 +296,7 @@ class TestPace:
 
     def test_standstill(self) -> None:
         """When nothing ends any more the pace falls to nothing, and no end is promised."""
-        tally = Tally(request(f"po-{n}") for n in range(3))
+        tally = tally_of(3)
         shot = tally.snapshot(0.0)
         told(tally, payout_in(State.FINAL, client_orderid="po-0"))
         for second in range(1, 40):
@@ -301,7 +305,7 @@ class TestPace:
 
     def test_receivers(self) -> None:
         """Nobody knows how long receivers take, so the expected end leaves them out."""
-        tally = Tally(request(f"po-{n}") for n in range(10))
+        tally = tally_of(10)
         shot = tally.snapshot(0.0)
         for n in range(5):
             tally.joined(payout_in(State.AWAITING_RECEIVER, client_orderid=f"po-{n}"))
@@ -313,7 +317,7 @@ class TestPace:
 
     def test_earlier_ends(self) -> None:
         """What was finished before the run is no work of it."""
-        tally = Tally(request(f"po-{n}") for n in range(10))
+        tally = tally_of(10)
         for n in range(9):
             tally.joined(payout_in(State.FINAL, client_orderid=f"po-{n}"))
         shot = tally.snapshot(0.0)
@@ -339,7 +343,7 @@ def test_answers() -> None:
 def test_costs_little() -> None:
     """Following ten thousand payouts takes less than a second of all that they cost."""
     names = [f"po-{n}" for n in range(10_000)]
-    tally = Tally(request(name) for name in names)
+    tally = tally_of(10_000)
     states = (State.NEW, State.VALIDATING, State.VALIDATED, State.AWAITING_FINAL, State.FINAL)
     stages = [payout_in(state) for state in states]
     moved = [attrs.evolve(payout, client_orderid=name) for payout in stages for name in names]
