@@ -320,16 +320,19 @@ class JournalUnavailable(JournalError):
     Attributes:
         journal: Where the journal lies.
         reason: What the storage said.
+        is_reader: Whether it was only to be looked at, by somebody who sends nothing anyway.
     """
 
     journal: str
     reason: str
+    is_reader: bool = False
 
     def __str__(self) -> str:
         """Say where the journal lies and what to look at."""
+        does, way = ("told of it", "read") if self.is_reader else ("sent", "written")
         return (
-            f"journal {self.journal}: {self.reason}. Nothing is sent until it can be written; "
-            "look at free space, permissions and other programs that hold it, then run again."
+            f"journal {self.journal}: {self.reason}. Nothing is {does} until it can be {way}; look "
+            "at free space, permissions and other programs that hold it, then run again."
         )
 
 

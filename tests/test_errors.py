@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from billblend_async import errors
-from billblend_async.errors import BillblendError, InvalidInput, Problem
+from billblend_async.errors import BillblendError, InvalidInput, JournalUnavailable, Problem
 
 CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "Problem"]
 LEAVES = [kind for kind in CLASSES if attrs.has(kind)]
@@ -63,7 +63,7 @@ def test_message(kind: type[BillblendError]) -> None:
         if field.name != "problems":
             value = getattr(error, field.name)
             text = value[0] if isinstance(value, tuple) else str(value)
-            assert text in str(error) or field.name in ("sequence", "is_setting")
+            assert text in str(error) or field.name in ("sequence", "is_setting", "is_reader")
 
 
 @pytest.mark.parametrize("kind", LEAVES)
@@ -78,3 +78,13 @@ def test_problems_are_listed() -> None:
     error = InvalidInput((Problem("a", "is missing"), Problem("b", "is empty")))
 
     assert "a: is missing; b: is empty" == str(error)
+
+
+def test_reader_of_a_journal() -> None:
+    """Who only looks at a journal is told of reading, and never of sending."""
+    reader, sender = (
+        JournalUnavailable("payouts.db", "locked", is_reader=x) for x in (True, False)
+    )
+
+    assert "payouts.db: locked. Nothing is told of it until it can be read; look" in str(reader)
+    assert "payouts.db: locked. Nothing is sent until it can be written; look" in str(sender)

@@ -209,7 +209,11 @@ FORGERIES: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
         JournalDamaged,
         "SQLITE_NOTADB",
     ),
-    "no file": (lambda path: path.unlink(), JournalUnavailable, "SQLITE_CANTOPEN"),
+    "no file": (
+        lambda path: path.unlink(),
+        JournalUnavailable,
+        r"\(SQLITE_CANTOPEN\)\. Nothing is told",
+    ),
 }
 
 

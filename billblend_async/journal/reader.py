@@ -92,7 +92,7 @@ class SqliteReader:
             reason = error.strerror or type(error).__name__
         else:
             return status.st_dev, status.st_ino
-        raise JournalUnavailable(str(self._path), reason)
+        raise self._unavailable(reason)
 
     def payouts(self, known: Mapping[str, int] | None = None) -> Iterator[Payout]:
         """Iterate over the payouts in the order they were accepted, each as it stands.
@@ -215,7 +215,7 @@ class SqliteReader:
                     break
             if time.monotonic() >= until:
                 held = f"another program has held the file for {self._busy_timeout:g} seconds"
-                problem = JournalUnavailable(str(self._path), held)
+                problem = self._unavailable(held)
                 break
             time.sleep(_PAUSE)
         raise problem
@@ -227,7 +227,10 @@ class SqliteReader:
             return self._damaged("it holds a text that is no UTF-8")
         if error.sqlite_errorcode & 0xFF in _DAMAGED:
             return self._damaged(f"SQLite finds it damaged ({name})")
-        return JournalUnavailable(str(self._path), f"SQLite cannot read it ({name})")
+        return self._unavailable(f"SQLite cannot read it ({name})")
+
+    def _unavailable(self, reason: str) -> JournalUnavailable:
+        return JournalUnavailable(str(self._path), reason, is_reader=True)
 
     def _damaged(self, reason: str) -> JournalDamaged:
         return JournalDamaged(str(self._path), reason)
