@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, BinaryIO, Final
+from xml.parsers.expat import ParserCreate
 
 from .cells import Cell, Number, Record, Unfit
 from .errors import ConfigurationError
@@ -26,6 +27,9 @@ _UNFIT: Final = {
     "f": Unfit("is a formula; copy it and paste its value, as text"),
 }
 _HIDES: Final = Unfit("does not show the number that it holds; format the cell as text")
+_MOST_NAMED: Final = 20
+"""Hidden rows, or spans of them, that are named."""
+_YES: Final = ("1", "true")
 _TOO_LONG: Final = Unfit("has more digits than a spreadsheet keeps; format the cell as text")
 
 
@@ -54,19 +58,25 @@ def read_workbook(file: BinaryIO, columns: list[str]) -> Iterator[Record | Unfit
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of styles and extensions that carry no payout
         try:
-            rows = _only_sheet(file)
-            if isinstance(rows, str):
-                reason = rows
+            sheet = _only_sheet(file)
+            if sheet is None or isinstance(sheet, str):
+                reason = sheet or ""
             else:
-                yield from _records(rows, columns)
+                places = _hidden(sheet)
+                read: list[int] = []
+                for record in _records(iter(sheet.iter_rows()), columns):
+                    yield record
+                    if record.place in places:
+                        read.append(record.place)
+                reason = _told_hidden(read)
         except Exception:  # noqa: BLE001 - a broken workbook breaks openpyxl in any way
             reason = "is no Excel workbook that can be read; save it as .xlsx again"
     if reason:
         yield Unfit(reason)
 
 
-def _only_sheet(file: BinaryIO) -> Iterator[tuple[Any, ...]] | str:
-    """Find the sheet that holds something, or say why there is not exactly one."""
+def _only_sheet(file: BinaryIO) -> Any:  # noqa: ANN401 - openpyxl has no types
+    """Find the sheet that holds something; None without any, or say why none can be taken."""
     from openpyxl import load_workbook
 
     book = load_workbook(file, read_only=True, keep_links=False)
@@ -78,7 +88,56 @@ def _only_sheet(file: BinaryIO) -> Iterator[tuple[Any, ...]] | str:
             filled.append(sheet)
     if len(filled) > 1:
         return f"holds {len(filled)} sheets, hidden ones too; keep the one with the payouts"
-    return iter(filled[0].iter_rows()) if filled else iter(())
+    if filled and filled[0].sheet_state != "visible":
+        return "has its rows on a hidden sheet; show the sheet, so that it is seen what is paid"
+    return filled[0] if filled else None
+
+
+def _hidden(sheet: Any) -> set[int]:  # noqa: ANN401 - openpyxl has no types
+    """Number the rows that whoever looks at a sheet does not see: filtered, hidden or folded.
+
+    openpyxl passes this over where it reads row by row, so the sheet's XML is looked at once more.
+    """
+    hidden, place = set[int](), 0
+
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        nonlocal place
+        if name.rpartition(" ")[2] != "row":
+            return
+        place = int(float(attributes.get("r", place + 1)))
+        if attributes.get("hidden") in _YES or float(attributes.get("ht", 1)) == 0:
+            hidden.add(place)
+
+    parser = ParserCreate(namespace_separator=" ")
+    parser.StartElementHandler = begin
+    with sheet._get_source() as source:  # noqa: SLF001 - were it gone, no workbook would be taken
+        parser.ParseFile(source)
+    return hidden
+
+
+def _told_hidden(places: Sequence[int]) -> str:
+    """Say that rows would be paid which nobody has seen; empty where there are none."""
+    if not places:
+        return ""
+    spans: list[tuple[int, int]] = []
+    for place in places:
+        if spans and spans[-1][1] == place - 1:
+            spans[-1] = spans[-1][0], place
+        else:
+            spans.append((place, place))
+    told = [f"{first}" if first == last else f"{first} to {last}" for first, last in spans]
+    if len(told) > _MOST_NAMED:
+        told[_MOST_NAMED:] = ["others"]
+    rows = f"row {told[0]} is" if len(places) == 1 else f"rows {_listed(told)} are"
+    return (
+        f"{rows} hidden, by a filter or by hand, and would be paid like all others; show them, or "
+        "delete those that are not to be paid"
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _records(rows: Iterator[tuple[Any, ...]], columns: list[str]) -> Iterator[Record]:

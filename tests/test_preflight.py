@@ -560,6 +560,19 @@ class TestCommand:
             lines[-1][:46],
         ]
 
+    async def test_hidden_rows(self, desk: Desk) -> None:
+        """A workbook with a hidden row pays nobody, neither in a dry run nor with --yes."""
+        batch, book = read_batch(desk.write(3)), Workbook()
+        for row in (batch.columns, *(row.cells for row in batch.rows)):
+            book.worksheets[0].append(row)
+        book.worksheets[0].row_dimensions[3].hidden = True
+        file = desk.folder / "p.xlsx"
+        book.save(file)
+        for words in ("--yes", "--dry-run"):
+            status, out, error = await desk.pay(file, words)
+            assert (3, "", 0) == (status, out, desk.sends)
+            assert f"{file}: row 3 is hidden, by a filter or by hand" in error
+
     @pytest.mark.parametrize("end", ["xlsx", "jsonl"])
     async def test_other_forms(self, desk: Desk, end: str) -> None:
         """A file of another form is paid, and its results have the form that their name says."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openpyxl import Workbook
+from openpyxl import Workbook, load_workbook
 
 from billblend_async.batch import Batch, read_batch
 from billblend_async.errors import ConfigurationError, InvalidInput
@@ -39,6 +39,19 @@ def problems(path: Path) -> list[str]:
     assert SECRET not in shown
     assert error.__context__ is None
     return [str(problem).replace(f"{path}: ", "") for problem in error.problems]
+
+
+def changed(file: Path, old: bytes, new: bytes) -> Path:
+    """Change what a workbook's first sheet says in its XML; the changed copy."""
+    other = file.with_name("changed.xlsx")
+    with zipfile.ZipFile(file) as whole, zipfile.ZipFile(other, "w") as copy:
+        for name in whole.namelist():
+            part = whole.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                assert old in part
+                part = part.replace(old, new)
+            copy.writestr(name, part)
+    return other
 
 
 def fields(batch: Batch) -> list[tuple[Any, ...]]:
@@ -271,17 +284,76 @@ class TestWorkbook:
             problems(tmp_path / "payouts.xlsx")
         )
 
+    def hide(self, folder: Path, rows: int, *hidden: int) -> Path:
+        """Write so many payouts and hide some rows."""
+        file = self.write(folder, COLUMNS, *((f"po-{n}", "1", "EUR") for n in range(rows)))
+        book = load_workbook(file)
+        for place in hidden:
+            book.worksheets[0].row_dimensions[place].hidden = True
+        book.save(file)
+        return file
+
+    def test_hidden_rows(self, tmp_path: Path) -> None:
+        """Rows that a filter, a hand or a fold hides are named, and nobody is paid unseen."""
+        file = self.hide(tmp_path, 9, 1, 3, 5, 6, 20)
+        book = load_workbook(file)
+        sheet = book.worksheets[0]
+        sheet.row_dimensions.group(8, 9, hidden=True)
+        book.save(file)
+        flat = changed(file, b'<row r="10"', b'<row r="10" ht="0" customHeight="1"')
+
+        [told] = problems(flat)
+        assert told == (
+            "rows 3, 5 to 6 and 8 to 10 are hidden, by a filter or by hand, and would be paid like "
+            "all others; show them, or delete those that are not to be paid"
+        )
+
+    def test_many_hidden_rows(self, tmp_path: Path) -> None:
+        """Of very many hidden rows the first are named, and a single one is told as one."""
+        many = self.hide(tmp_path, 60, *range(2, 62, 2))
+        assert "36, 38, 40 and others are hidden" in problems(many)[0]
+        assert "row 7 is hidden, by a filter" in problems(self.hide(tmp_path, 9, 7))[0]
+
+    def test_hidden_and_wrong(self, tmp_path: Path) -> None:
+        """What else is wrong with the workbook is told at the same time."""
+        file = self.write(tmp_path, COLUMNS, ("po-2", "x", "EUR"), GOOD)
+        book = load_workbook(file)
+        book.worksheets[0].row_dimensions[3].hidden = True
+        book.save(file)
+        first, second = problems(file)
+
+        assert first.startswith("row 2, amount (column B): ")
+        assert second.startswith("row 3 is hidden")
+
+    def test_shown_rows(self, tmp_path: Path) -> None:
+        """Rows with a height or a fold of their own are seen, and hidden blanks pay nobody."""
+        file = self.hide(tmp_path, 3, 1, 7)
+        book = load_workbook(file)
+        sheet = book.worksheets[0]
+        sheet.row_dimensions.group(2, 3, hidden=False)
+        sheet.row_dimensions[4].height = 30
+        book.save(file)
+
+        assert 3 == len(read_batch(file).rows)
+
+    def test_hidden_sheet(self, tmp_path: Path) -> None:
+        """Payouts on a sheet that is hidden are refused."""
+        file = self.write(tmp_path, COLUMNS, GOOD)
+        book = load_workbook(file)
+        book.worksheets[0].sheet_state = "hidden"
+        book.active = 1
+        book.save(file)
+
+        [told] = problems(file)
+        assert (
+            "has its rows on a hidden sheet; show the sheet, so that it is seen what is paid"
+            == told
+        )
+
     def test_wrong_size(self, tmp_path: Path) -> None:
         """Rows and columns beyond the size that a sheet says it has are read all the same."""
         file = self.write(tmp_path, COLUMNS, GOOD)
-        small = tmp_path / "small.xlsx"
-        with zipfile.ZipFile(file) as whole, zipfile.ZipFile(small, "w") as changed:
-            for name in whole.namelist():
-                part = whole.read(name)
-                if name == "xl/worksheets/sheet1.xml":
-                    assert b'ref="A1:D2"' in part
-                    part = part.replace(b'ref="A1:D2"', b'ref="A1:B1"')
-                changed.writestr(name, part)
+        small = changed(file, b'ref="A1:D2"', b'ref="A1:B1"')
 
         assert fields(read_batch(file)) == fields(read_batch(small))
 
