@@ -4,18 +4,52 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
+from collections.abc import Callable
 from typing import Final
 
-__all__ = ["BAD_CONFIGURATION", "BAD_INPUT", "UNFINISHED", "end_on_signals", "say"]
+import attrs
+
+__all__ = ["BAD_CONFIGURATION", "BAD_INPUT", "UNFINISHED", "Patience", "end_on_signals", "say"]
 
 UNFINISHED: Final = 2
 BAD_INPUT: Final = 3
 BAD_CONFIGURATION: Final = 4
+_PATIENCE: Final = 2.0
+"""Seconds for which a person waits without wondering."""
+_BETWEEN: Final = 5.0
+"""Seconds between two lines that tell how far something is."""
 
 
 def say(message: str) -> None:
     """Tell a person what is wrong, or what goes on, beside a command's own output."""
     print(f"billblend: {message}", file=sys.stderr)
+
+
+@attrs.define
+class Patience:
+    """Tells how far something is that makes a person wait, and nothing of what is done at once.
+
+    Attributes:
+        what: What is done, such as ``looking payouts up``.
+        whole: How many there are to do.
+        clock: Seconds, monotonic.
+    """
+
+    what: str
+    whole: int
+    clock: Callable[[], float] = time.monotonic
+    _due: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin to wait."""
+        self._due = self.clock() + _PATIENCE
+
+    def hear(self, done: int) -> None:
+        """Take in how many are done, and say it when it is time for that."""
+        if done < self.whole and self.clock() >= self._due:
+            self._due = self.clock() + _BETWEEN
+            say(f"{self.what}: {done:,} of {self.whole:,}")
 
 
 def end_on_signals(*, ignore_interrupt: bool = False) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 import attrs
 
 from .batch import Batch
+from .console import Patience
 from .errors import InvalidInput, Problem
 from .limits import amounts_text
 from .models import Flow, OpenReason, Outcome, State
@@ -158,9 +159,13 @@ def _find(
     endpoint, login = settings.endpoint, settings.credentials.login
     owner = Owner(base_url=endpoint.base_url, login=login, endpoint=endpoint.path)
     names = [row.request.client_orderid for row in batch.rows]
+    known: dict[str, Payout] = {}
+    patience = Patience(f"looking the file's payouts up in {journal.name}", len(names))
     with Lookup(journal, owner) as lookup:
-        found = zip(names, lookup.find(names), strict=True)
-        known = {name: payout for name, payout in found if payout is not None}
+        for done, (name, payout) in enumerate(zip(names, lookup.find(names), strict=True)):
+            patience.hear(done)
+            if payout is not None:
+                known[name] = payout
         return known, lookup.fingerprint_key
 
 

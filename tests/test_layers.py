@@ -94,7 +94,7 @@ ARROWS: dict[str, set[str]] = {
     "replacement": set(),
     "results": VALUES | {"batch", "cells", "replacement", "workbook"},
     "limits": VALUES | {"batch"},
-    "survey": VALUES | {"batch", "journal", "limits", "payout", "settings"},
+    "survey": VALUES | {"batch", "console", "journal", "limits", "payout", "settings"},
     "preflight": VALUES | {"batch", "desk", "limits", "settings", "survey"},
     "report": VALUES,
     "timeline": set(),

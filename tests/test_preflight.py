@@ -24,6 +24,7 @@ from rsa_keys import PEM_2048
 
 from billblend_async.batch import Batch, read_batch
 from billblend_async.cli import main
+from billblend_async.console import Patience
 from billblend_async.errors import (
     ConfigurationError,
     InvalidInput,
@@ -355,6 +356,29 @@ class TestSurvey:
         database.close()
         with pytest.raises(JournalDamaged, match="payout po-1"):
             look(batch, journal)
+
+
+class TestPatience:
+    def test_slow(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Who waits for more than two seconds is told how far it is, and then now and again."""
+        clock = [0.0]
+        patience = Patience("looking", 90, lambda: clock[0])
+        for done in range(91):
+            clock[0] = done / 10
+            patience.hear(done)
+        assert ["billblend: looking: 20 of 90", "billblend: looking: 70 of 90"] == (
+            capsys.readouterr().err.splitlines()
+        )
+
+    def test_fast(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Of what is done at once, or done by now, nothing is said."""
+        clock = [0.0]
+        patience = Patience("looking", 9, lambda: clock[0])
+        for done in range(9):
+            patience.hear(done)
+        clock[0] = 60.0
+        patience.hear(9)
+        assert "" == capsys.readouterr().err
 
 
 class Terminal(io.StringIO):
