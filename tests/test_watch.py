@@ -20,6 +20,7 @@ from visits import LIGHT_OR_DARK, assert_legible
 from billblend_async.errors import ConfigurationError
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.models import Doubt, State
+from billblend_async.reporting.source import Choice
 from billblend_async.reporting.watching import Watch
 
 AT = START + 1000
@@ -139,6 +140,20 @@ class TestTruth:
         await live(journal, opened("new"))
         assert "po-9" in (await ask(watch.url)).text
         assert "new</" not in (await ask(watch.url)).text
+
+    async def test_choice(self, watch: Watch, journal: SqliteJournal, path: Path) -> None:
+        """A page of chosen payouts tells of no others, and of new ones that are chosen too."""
+        choice = Choice(since=START + 5, words="accepted since then")
+        async with Watch(path, choice=choice, clock=lambda: AT) as chosen:
+            assert "The journal holds no payouts of this choice." in (await ask(chosen.url)).text
+            for name, at in (("older", START), ("newer", START + 6)):
+                await live(journal, opened(name, at=at))
+            chosen._stale_at = 0.0
+            text = (await ask(chosen.url)).text
+        assert "accepted since then" in text
+        assert "newer</" in text
+        assert "older</" not in text
+        assert "po-9" in (await ask(watch.url)).text
 
     async def test_journal_is_gone(self, watch: Watch, path: Path) -> None:
         """When the journal cannot be read the page says why, and goes on when it can be again."""

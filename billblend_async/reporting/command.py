@@ -36,16 +36,7 @@ def add_report(report: argparse.ArgumentParser) -> None:
     report.add_argument("--journal", type=Path, required=True, help="the journal")
     report.add_argument("--html", type=Path, metavar="FILE", help="write one page that has it all")
     report.add_argument("--csv", type=Path, metavar="FILE", help="write every payout in a row")
-    report.add_argument(
-        "--since",
-        type=_moment,
-        metavar="TIME",
-        help="only payouts accepted from then on, such as 2027-01-31 or 2027-01-31T12:30 (UTC)",
-    )
-    report.add_argument(
-        "--until", type=_moment, metavar="TIME", help="only payouts accepted before then"
-    )
-    report.add_argument("--batch", type=Path, metavar="FILE", help="only payouts of this file")
+    _add_choice(report)
     report.set_defaults(run=_report)
 
 
@@ -53,8 +44,23 @@ def add_watch(watch: argparse.ArgumentParser) -> None:
     """Give ``billblend watch`` its options."""
     watch.description = _WATCH
     watch.add_argument("--journal", type=Path, required=True, help="the journal")
+    _add_choice(watch)
     watch.add_argument("--port", type=int, default=0, help="the port (default 0: a free one)")
     watch.set_defaults(run=_watch)
+
+
+def _add_choice(command: argparse.ArgumentParser) -> None:
+    """Give a command the options that choose payouts."""
+    command.add_argument(
+        "--since",
+        type=_moment,
+        metavar="TIME",
+        help="only payouts accepted from then on, such as 2027-01-31 or 2027-01-31T12:30 (UTC)",
+    )
+    command.add_argument(
+        "--until", type=_moment, metavar="TIME", help="only payouts accepted before then"
+    )
+    command.add_argument("--batch", type=Path, metavar="FILE", help="only payouts of this file")
 
 
 def _moment(text: str) -> float:
@@ -117,15 +123,15 @@ def _watch(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.port < 65536:
         raise ConfigurationError("--port: must lie between 0, for any free one, and 65535")
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(arguments.journal, arguments.port))
+        asyncio.run(_serve(arguments.journal, arguments.port, _choice(arguments)))
     return 0
 
 
-async def _serve(journal: Path, port: int) -> None:
+async def _serve(journal: Path, port: int, choice: "Choice") -> None:
     from .watching import Watch
 
     end_on_signals()
-    async with Watch(journal, port) as watch:
+    async with Watch(journal, port, choice) as watch:
         print(f"Watch it at {watch.url}")
         told = "Only who has this link can see it. Ctrl-C ends the page and no payout."
         print(told, flush=True)

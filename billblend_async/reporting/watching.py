@@ -19,7 +19,7 @@ import attrs
 from ..errors import ClosedError, JournalError
 from ..server import Server, take_port
 from .page import HEADERS, body_parts, trouble_page, watch_page
-from .source import Report, Source
+from .source import Choice, Report, Source
 
 __all__ = ["Watch"]
 
@@ -48,6 +48,7 @@ class Watch:
     Args:
         journal: The journal's file.
         port: The port on this machine; 0 takes a free one.
+        choice: Which payouts it tells of; by default all.
         clock: Seconds since the epoch.
 
     Raises:
@@ -56,9 +57,14 @@ class Watch:
     """
 
     def __init__(
-        self, journal: Path, port: int = 0, *, clock: Callable[[], float] = time.time
+        self,
+        journal: Path,
+        port: int = 0,
+        choice: Choice | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._source = Source(journal)
+        self._source = Source(journal, choice)
         self._port = port
         self._clock = clock
         self._token = secrets.token_urlsafe(24)
