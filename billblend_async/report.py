@@ -69,7 +69,8 @@ def print_totals(console: Console, totals: Iterable[Counted]) -> None:
     table.add_column("amount", justify="right", overflow="fold")
     for total in totals:
         colour = _COLOURS.get(total.status, "")
-        word = f"[{colour}]{total.status}[/]" if colour else total.status
+        status = total.status if box else total.status.replace("-", "-\n")
+        word = f"[{colour}]{status}[/]" if colour else status
         table.add_row(word, total.currency, f"{total.payouts:,}", f"{total.amount:,f}")
     console.print(table)
 
@@ -84,8 +85,7 @@ def print_problems(console: Console, outcomes: Iterable[Outcome], most: int = 20
         # What many have in common is said once.
         shown = ", ".join(names[:3])
         more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-        line = f"{shown}{more}: {trouble}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _print_sentence(console, f"{shown}{more}: {trouble}")
     if len(left) > most:
         console.print(f"... and {len(left) - most} more; see the results file", markup=False)
 
@@ -93,8 +93,12 @@ def print_problems(console: Console, outcomes: Iterable[Outcome], most: int = 20
 def print_attention(console: Console, outcomes: Iterable[Outcome]) -> None:
     """List payouts that need a person, each with its reason and what to do."""
     for outcome in outcomes:
-        line = f"{outcome.client_orderid}: {_trouble(outcome)}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _print_sentence(console, f"{outcome.client_orderid}: {_trouble(outcome)}")
+
+
+def _print_sentence(console: Console, text: str) -> None:
+    """Show a sentence: on a terminal it is broken between words, in a log it is one line."""
+    console.print(text, markup=False, highlight=False, soft_wrap=not console.file.isatty())
 
 
 def print_outcome(console: Console, outcome: Outcome) -> None:

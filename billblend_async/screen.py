@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions
+from rich.control import Control
 from rich.live import Live
 from rich.segment import Segment
 
@@ -39,6 +40,8 @@ _NAME: Final = 15
 """Cells for the name of a group."""
 _WIDE: Final = 60
 """Cells from which on there is room for more than the most needed numbers."""
+_FEW_CASES: Final = 4
+"""Lines that the latest problems get before anything is set apart from them: a head and three."""
 _RESTORE: Final = b"\r\n\x1b[?25h"
 """Leaves the last frame where it is, and shows the cursor that rich has hidden."""
 
@@ -122,6 +125,7 @@ class Screen:
         self._frame = Frame(title)
         self._console = console or Console()
         self._live = Live(self._frame, console=self._console, auto_refresh=False, transient=True)
+        self._width = self._console.width
         self._news = threading.Event()
         self._is_over = False
         self._painter = threading.Thread(target=self._paint, name="billblend screen", daemon=True)
@@ -147,6 +151,7 @@ class Screen:
         self._news.set()
         self._painter.join()
         with contextlib.suppress(OSError):  # the terminal has gone, and nobody needs it restored
+            self._clear_if_narrower()
             self._live.stop()
 
     def abandon(self) -> bytes:
@@ -161,9 +166,21 @@ class Screen:
             if self._is_over:
                 return
             try:
+                self._clear_if_narrower()
                 self._live.refresh()
             except OSError:
                 return  # the terminal has gone; the run needs none
+
+    def _clear_if_narrower(self) -> None:
+        """Begin on a clear terminal where it was made narrower.
+
+        It may have broken the lines of the last picture, and nobody can tell how many rows that
+        takes now: some would be left above the next one.
+        """
+        width = self._console.width
+        if width < self._width:
+            self._console.control(Control.clear(), Control.home())
+        self._width = width
 
 
 def _picture(title: str, shot: Snapshot, width: int, height: int, glyphs: _Glyphs) -> list[Line]:
@@ -171,7 +188,7 @@ def _picture(title: str, shot: Snapshot, width: int, height: int, glyphs: _Glyph
     head = [_head(title, shot, width, glyphs), *_notes(shot, width)]
     parts = {
         "money": _money(shot, width),
-        "pace": [_pace(shot, width, glyphs)],
+        "pace": _pace(shot, width, glyphs),
         "bars": _bars(shot, width, glyphs),
     }
     room = height - len(head)
@@ -180,7 +197,9 @@ def _picture(title: str, shot: Snapshot, width: int, height: int, glyphs: _Glyph
         if len(parts[name]) <= room:
             chosen.append(name)
             room -= len(parts[name])
-    cases = _cases(shot, room)
+    # A blank line before each block is worth a case, as long as there are some all the same.
+    blanks = len(chosen) + 1
+    cases = _cases(shot, room - blanks if room - blanks >= _FEW_CASES else room)
     room -= len(cases)
     blocks = [head, *(parts[name] for name in ("bars", "money", "pace") if name in chosen), cases]
     lines: list[Line] = []
@@ -271,7 +290,7 @@ def _money(shot: Snapshot, width: int) -> list[Line]:
     return lines
 
 
-def _pace(shot: Snapshot, width: int, glyphs: _Glyphs) -> Line:
+def _pace(shot: Snapshot, width: int, glyphs: _Glyphs) -> list[Line]:
     """Say how fast it goes and when it will be over."""
     told = []
     if shot.per_second is not None:
@@ -282,7 +301,8 @@ def _pace(shot: Snapshot, width: int, glyphs: _Glyphs) -> Line:
         told.append(f"about {span(shot.seconds_left)} left")
     if shot.receivers:
         told.append(f"{shot.receivers:,} wait for their receivers")
-    return [(f" {glyphs.dot} ".join(told), "")]
+    lines = textwrap.wrap(f" {glyphs.dot} ".join(told), max(1, width)) or [""]
+    return [[(line, "")] for line in lines]
 
 
 def _cases(shot: Snapshot, room: int) -> list[Line]:

@@ -62,6 +62,20 @@ class Terminal:
         """Press keys."""
         os.write(self._master, keys)
 
+    def narrow(self, columns: int) -> None:
+        """Make it narrower; as most terminals do, it breaks the lines that do not fit any more."""
+        size = struct.pack("HHHH", self.screen.lines, columns, 0, 0)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
+        shown = [line.rstrip() for line in self.screen.display[: self.screen.cursor.y + 1]]
+        broken = [
+            line[start : start + columns]
+            for line in shown
+            for start in range(0, max(1, len(line)), columns)
+        ]
+        self.screen.resize(self.screen.lines, columns)
+        self.screen.reset()
+        pyte.Stream(self.screen).feed("\r\n".join(broken[-self.screen.lines :]))
+
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds of the screen."""
         async with asyncio.timeout(PATIENCE):

@@ -77,6 +77,19 @@ class TestScreen:
             for secret in (*ACCOUNTS, *NAMES):
                 assert secret not in terminal.raw.decode()
 
+    async def test_narrowed(self, desk: Desk) -> None:
+        """A terminal that is made narrower shows the view once, and nothing of the wider one."""
+        desk.sandbox.gateway.validation = 5.0
+        given = (*pay_arguments(desk.write(30)), *FAST)
+        async with on(desk, *given, columns=120, lines=40) as terminal:
+            await terminal.sees("30 payouts", "person", "waiting")
+            terminal.narrow(50)
+            seen = len(terminal.frames) + 4
+            await terminal.until(lambda: len(terminal.frames) > seen)
+            for word in ("30 payouts", "now", "check ", "receiver", "approved"):
+                assert 1 == terminal.text.count(word), terminal.text
+            assert "through" not in terminal.text
+
     async def test_no_colour(self, desk: Desk) -> None:
         """With NO_COLOR nothing is coloured, and the view is there all the same."""
         desk.sandbox.gateway.validation = 1.0

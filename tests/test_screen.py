@@ -9,7 +9,10 @@ import pytest
 from payouts import PATHS, finished, fold, opened, payout_in, request
 from rich.console import Console
 
+from billblend_async.batch import Total
 from billblend_async.models import State
+from billblend_async.payout import outcome
+from billblend_async.report import print_problems, print_totals
 from billblend_async.screen import Frame
 from billblend_async.snapshot import Snapshot
 from billblend_async.tally import Tally
@@ -118,6 +121,20 @@ class TestPicture:
             assert word in text
         assert "through" not in text
 
+    def test_nothing_is_cut_of_the_pace(self) -> None:
+        """Where the pace does not fit in one line it goes on in the next."""
+        for width in (30, 40, 80):
+            text = " ".join(line.strip() for line in picture(plain(width, 30), busy()))
+            assert "left · 100 wait for their receivers" in text
+
+    def test_blocks_stand_apart(self) -> None:
+        """On 80 by 24 a blank line stands before each block; three problems are listed still."""
+        lines = picture(plain(), busy())
+        for word in ("payouts  ", "finished per second", "latest problems"):
+            place = next(n for n, line in enumerate(lines) if word in line and n > 2)
+            assert "" == lines[place - 1].strip(), word
+        assert len(lines) - lines.index("latest problems") >= 4
+
     def test_trouble_and_stopping(self) -> None:
         """Trouble and an early end are said right below the title, whole."""
         shot = busy(trouble="the gateway cannot be reached (ConnectError)", stopping=True)
@@ -186,6 +203,30 @@ class TestPicture:
         on = plain(40)
         for line in picture(on, tally.snapshot(0.0), title="支払い" * 20):
             assert len(line) + sum(ord(c) > 0x2E80 for c in line) < 40
+
+
+class TestEnd:
+    @pytest.mark.parametrize("width", [40, 60, 80])
+    def test_no_word_is_broken(self, width: int) -> None:
+        """What is told at the end is broken between words, also where there is little room."""
+        on, waits = plain(width), "awaiting-receiver"
+        open_payout = outcome(payout_in(State.AWAITING_RECEIVER))
+        with on.capture() as caught:
+            print_totals(on, [Total(waits, "EUR", 30, Decimal("4635.00"))])
+            print_problems(on, [open_payout] * 5)
+        text = caught.get()
+        assert max(map(len, text.split("\n"))) <= width
+        words = text.replace("-\n", "-").split()
+        for word in ("awaiting-", "receiver", "must", "redirect_to"):
+            assert any(each.startswith(word) for each in words), text
+        assert "link redirect_to and fill in a form." in " ".join(words)
+
+    def test_in_a_log(self) -> None:
+        """In a log each problem is one line, however long it is."""
+        on = Console(file=io.StringIO(), width=40)
+        print_problems(on, [outcome(payout_in(State.AWAITING_RECEIVER))])
+        assert isinstance(on.file, io.StringIO)
+        assert 1 == on.file.getvalue().count("\n")
 
 
 def test_costs_little() -> None:

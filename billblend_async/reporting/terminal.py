@@ -124,4 +124,5 @@ def _head(console: Console, title: str) -> None:
 
 
 def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print a line; on a terminal it is broken between words, in a file it is one."""
+    console.print(text, markup=False, highlight=False, soft_wrap=not console.file.isatty())
