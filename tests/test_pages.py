@@ -13,7 +13,7 @@ from billblend_async.sandbox import pages
 
 HOSTILE: Final = "\"><script>alert(1)</script>'&amp;"
 LOCAL: Final = "http://127.0.0.1/back"
-VOID: Final = {"input", "link", "meta", "br"}
+VOID: Final = {"input", "link", "meta", "br", "wbr"}
 PAGES: Final[dict[str, Callable[[str], str]]] = {
     "form": lambda text: pages.form_page(
         amount=text, currency=text, action=text, paynet_order_id=text

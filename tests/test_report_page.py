@@ -152,3 +152,36 @@ async def test_prints(browser: Browser, pages: dict[int, str], size: int, tmp_pa
         assert await browser.execute(TOO_FAINT) == []
     printed = await browser.command("POST", "print", {"shrinkToFit": False})
     assert base64.b64decode(printed).startswith(b"%PDF-")
+
+
+async def test_paper_keeps_together(browser: Browser, pages: dict[int, str]) -> None:
+    """On paper no heading loses what it heads, each sheet has the table's head, dots are inked."""
+    styles = """
+    const style = (css, part) => getComputedStyle(document.querySelector(css), part);
+    return [
+      style('#timeline h2').breakAfter, style('#timeline-part > p').breakAfter,
+      style('.series:has(+ .axis)').breakAfter, style('.axis').breakInside,
+      style('#listing thead').breakInside, style('#listing thead button').display,
+      style('.status.good', '::before').printColorAdjust,
+    ];"""
+    async with looking(browser, width=720, media="print"):
+        await browser.go(pages[10])
+        told = await browser.execute(styles)
+    # A button as a box of its own would keep the head from being repeated.
+    assert told == [*["avoid"] * 5, "contents", "exact"]
+
+
+async def test_paper_tells_what_is_folded(browser: Browser, pages: dict[int, str]) -> None:
+    """A list that is folded when the page is printed is named; the table of a chart is left out."""
+    after = "return getComputedStyle(document.querySelector(arguments[0]), '::after').content"
+    async with looking(browser, width=720, media="print"):
+        await browser.go(pages[10_000])
+        label = await browser.find("#listing-fold summary")
+        assert await label.is_shown()
+        assert await label.text() == "Show the newest 500 of 10,000"
+        told = await browser.execute(after, "#listing-fold summary")
+        assert told == '": folded away when this was printed"'
+        assert not await (await browser.find("#timeline-table summary")).is_shown()
+        await browser.execute(UNFOLD)
+        assert not await label.is_shown()
+        assert await (await browser.find("#listing")).is_shown()

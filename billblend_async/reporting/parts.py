@@ -148,7 +148,7 @@ def refusals(summary: Summary) -> str:
             _status(each.status),
             f"{each.payouts:,}",
             _said(each.error_code, each.error_message) or "no reason",
-            escape(legible(each.order_stage)) or _NONE,
+            escape(legible(each.order_stage)).replace("_", "_<wbr>") or _NONE,
             escape(legible(each.example)),
         )
         for each in summary.refusals
