@@ -49,6 +49,20 @@ class TestOrders:
         assert "0987654321" not in await browser.execute("return document.body.innerHTML")
         assert await browser.foreign_requests(sandbox.base_url) == []
 
+    async def test_long_words(self, browser: Browser, sandbox: Sandbox) -> None:
+        """On a telephone long words break after an underscore, and nothing is named in vain."""
+        async with client_of(sandbox) as client:
+            await pay(client, account_number="1987654321")
+        async with narrow(browser):
+            await browser.go(page_of(sandbox))
+            await browser.until_text("#rows .status", "error")
+            (stage,) = await browser.texts("#rows td[data-name=Status] .small")
+            assert stage == "payout_error: PROCESSOR_INTERNAL_ERROR"
+            assert len(await browser.find_all("#rows .small wbr")) == 3
+            named = """return [...document.querySelectorAll('#rows td')].map(
+              (e) => getComputedStyle(e, '::before').content !== 'none' && e.dataset.name)"""
+            assert await browser.execute(named) == ["Amount", "Status", "Made", "History", False]
+
     async def test_history(self, browser: Browser) -> None:
         """A history that was opened stays open while its order goes on."""
         now = [1_700_000_000.0]

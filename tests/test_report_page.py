@@ -80,6 +80,16 @@ async def test_is_legible(
     assert requested == [pages[size]]
 
 
+async def test_long_words(browser: Browser, pages: dict[int, str]) -> None:
+    """The gateway's long words may be broken after an underscore, and are copied whole."""
+    await browser.go(pages[10_000])
+    stages = "#refused td[data-name=Stage]"
+    assert (await browser.texts(stages))[0] == "payout_declined"
+    assert await browser.execute(
+        "return document.querySelector(arguments[0]).innerHTML", stages
+    ) == ("payout_<wbr>declined")
+
+
 @every_size
 async def test_is_complete_without_scripts(
     browser: Browser, pages: dict[int, str], size: int

@@ -148,7 +148,7 @@ def refusals(summary: Summary) -> str:
             _status(each.status),
             f"{each.payouts:,}",
             _said(each.error_code, each.error_message) or "no reason",
-            escape(legible(each.order_stage)).replace("_", "_<wbr>") or _NONE,
+            _breakable(legible(each.order_stage)) or _NONE,
             escape(legible(each.example)),
         )
         for each in summary.refusals
@@ -337,7 +337,12 @@ def _said(code: str | None, message: str | None, stage: str | None = None) -> st
         told.append(f"(error {legible(code)})")
     if stage:
         told.append(f"[{legible(stage)}]")
-    return escape(" ".join(filter(None, told)))
+    return _breakable(" ".join(filter(None, told)))
+
+
+def _breakable(text: str) -> str:
+    """Let the gateway's long words be broken where a person would, if they must be."""
+    return escape(text).replace("_", "_<wbr>")
 
 
 def _span(step: int) -> str:

@@ -18,6 +18,14 @@ function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+// The gateway's long words are broken where a person would, if they must be.
+function putWords(node, text) {
+  if (node.textContent === text) return;
+  const pieces = text.split(/(?<=_)/);
+  node.replaceChildren(...pieces.flatMap((piece, at) =>
+    at ? [document.createElement("wbr"), piece] : [piece]));
+}
+
 function cell(kind, name, className = "") {
   const made = document.createElement(kind === "th" ? "th" : "td");
   made.setAttribute("role", kind === "th" ? "rowheader" : "cell");
@@ -69,7 +77,7 @@ function change(shown, order, text) {
   put(shown.status, order.status);
   shown.status.className = `status ${order.status}`;
   const why = order.error_message ? `: ${order.error_message}` : "";
-  put(shown.stage, order.order_stage + why);
+  putWords(shown.stage, order.order_stage + why);
   const steps = order.history.map((step) => `${time(step.at)} ${step.what}`);
   put(shown.history.summary, many(steps.length, "step"));
   fill(shown.history.list, steps);
