@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from .settings import Settings, read_settings
 __all__ = ["main"]
 
 _MOST_PROBLEMS: Final = 100
+_DATE: Final = re.compile(r"(?<![\d-])((?:19|20)\d\d-(?:0\d|1[0-2])-[0-3]\d)(?![\d-])")
 _EXIT_STATUS: Final = """\
 exit status:
   0  all payouts are approved
@@ -73,7 +75,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, without numbers that may be somebody's."""
         self.print_usage(sys.stderr)
-        self.exit(BAD_INPUT, f"{self.prog}: {mask_digits(message)}; see {self.prog} --help\n")
+        pieces = _DATE.split(message)  # every other one is a date
+        told = "".join(text if n % 2 else mask_digits(text) for n, text in enumerate(pieces))
+        self.exit(BAD_INPUT, f"{self.prog}: {told}; see {self.prog} --help\n")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -434,3 +434,23 @@ async def test_results_replace_nothing_else(desk: Desk, out: str) -> None:
 
     assert (4, True) == (status, "--out" in error)
     assert 0 == desk.sends
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("2027-01-31", "2027-01-31"),
+        ("2027-01-31T12:30", "2027-01-31T12:30"),
+        ("4111111111111111", "****1111"),
+        ("4111 1111 1111 1111", "****1111"),
+        ("2027-01-31-2027-01-31", "****1-31"),
+        ("2027-99-31", "****9-31"),
+    ],
+)
+def test_usage_error(capsys: pytest.CaptureFixture[str], word: str, shown: str) -> None:
+    """A usage error repeats a date that stands at the wrong place, and no number of an account."""
+    with pytest.raises(SystemExit) as caught:
+        main(["report", "--journal", "payouts.db", word])
+    assert caught.value.code == 3
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"unrecognized arguments: {shown};" in error
