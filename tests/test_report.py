@@ -35,6 +35,13 @@ PAGES: Final[dict[str, Callable[[Report], str]]] = {"file": report_page, "live":
 every_page = pytest.mark.parametrize("make", PAGES.values(), ids=PAGES)
 
 
+class Paper(io.StringIO):
+    """What somebody looks at as it is written."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "payouts.db"
@@ -254,6 +261,40 @@ def rows(file: Path) -> list[dict[str, str]]:
     """Read a table."""
     with file.open(encoding="utf-8", newline="") as text:
         return list(csv.DictReader(text))
+
+
+class TestWidth:
+    @pytest.mark.parametrize("width", [40, 80])
+    def test_on_a_terminal(self, path: Path, width: int) -> None:
+        """On a terminal lines are broken between words, set in as they began, and no picture is."""
+        paper = Paper()
+        on = Console(file=paper, width=width, color_system=None)
+        write_journal(path, mixed(2000))
+        print_whole(on, Source(path).read(AT))
+        lines = [line.rstrip() for line in paper.getvalue().splitlines()]
+        assert max(map(len, lines)) <= width
+        amount = sum(first.amount for first, _ in mixed(2000) if first.currency == "EUR")
+        assert sum(f"{amount:,f}" in line for line in lines) == 1
+        first = next(n for n, line in enumerate(lines) if "  check-unconfirmed: " in line)
+        assert re.match(r"  \S", lines[first + 1])
+        told = " ".join(line.strip() for line in lines)
+        assert "…" not in told
+        assert lines[lines.index("Refused, by reason") - 1] == ""
+        assert "ask its support about this client_orderid, then release or close." in told
+        assert any(
+            line.startswith("  accepted") and line.endswith("  2,000") for line in lines
+        ) or ("  accepted 2,000" in lines)
+
+    def test_in_a_file(self, path: Path) -> None:
+        """In a file each line is one, however long it is."""
+        write_journal(path, mixed(2000))
+        paper = io.StringIO()
+        print_whole(Console(file=paper, width=40), Source(path).read(AT))
+        told = paper.getvalue().splitlines()
+        assert any(
+            "check-unconfirmed: " in line and "then release or close." in line for line in told
+        )
+        assert any("accepted ▇" in line or "accepted █" in line for line in told)
 
 
 class TestCommand:

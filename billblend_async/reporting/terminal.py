@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
+from rich.box import HEAVY_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +17,8 @@ __all__ = ["print_whole"]
 
 _MOST_NAMED = 5
 _MOST_REASONS = 10
+_WIDE = 60
+"""Cells from which on a table has lines around its cells."""
 _COLOURS = {"good": "green", "bad": "yellow", "odd": "bold red", "wait": "magenta", "still": "dim"}
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
@@ -57,13 +61,16 @@ def print_whole(console: Console, report: Report) -> None:
 
 
 def _totals(console: Console, summary: Summary) -> None:
-    table = Table(title="Payouts", title_justify="left")
-    table.add_column("status")
-    table.add_column("currency")
-    table.add_column("payouts", justify="right")
-    table.add_column("amount", justify="right")
+    # Where there is little room, the words and numbers need it more than the lines around them.
+    box = HEAVY_HEAD if console.width >= _WIDE else None
+    table = Table(title="Payouts", title_justify="left", box=box, pad_edge=box is not None)
+    table.add_column("status", overflow="fold")
+    table.add_column("currency" if box else "", overflow="fold")
+    table.add_column("payouts", justify="right", overflow="fold")
+    table.add_column("amount", justify="right", overflow="fold")
     for each in summary.totals:
-        status = Text(legible(each.status), style=_COLOURS[tone(each.status)])
+        word = legible(each.status) if box else legible(each.status).replace("-", "-\n")
+        status = Text(word, style=_COLOURS[tone(each.status)])
         currency = Text(legible(each.currency))
         table.add_row(status, currency, f"{each.payouts:,}", money(each.amount, each.currency))
     table.add_section()
@@ -115,14 +122,21 @@ def _timeline(console: Console, line: Timeline) -> None:
         most = max(counts) or 1
         # Rounded up, so that a single one among thousands is still seen.
         drawn = "".join(_BLOCKS[-(-count * 8 // most)] for count in counts)
-        _line(console, f"  {name:<9}{drawn}  {sum(counts):,}")
+        told = f"  {name:<9}{drawn}  {sum(counts):,}"
+        if len(told) > console.width and console.file.isatty():
+            told = f"  {name:<9}{sum(counts):,}"  # a picture that is broken shows nothing
+        _line(console, told)
 
 
 def _head(console: Console, title: str) -> None:
     _line(console, "")
-    console.print(Text(title, style="bold"), soft_wrap=True)
+    console.print(Text(title, style="bold"), soft_wrap=not console.file.isatty())
 
 
 def _line(console: Console, text: str) -> None:
-    """Print a line; on a terminal it is broken between words, in a file it is one."""
-    console.print(text, markup=False, highlight=False, soft_wrap=not console.file.isatty())
+    """Print a line; on a terminal it is broken between words and set in, in a file it is one."""
+    if not text or not console.file.isatty():
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return
+    told = text.lstrip(" ")
+    console.print(Padding(Text(told), (0, 0, 0, len(text) - len(told)), expand=False))
