@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from benchmarks import paperwork
 from benchmarks.__main__ import main
 from benchmarks.arena import Arena, Result
 from benchmarks.book import Terms
@@ -139,3 +140,12 @@ def test_only(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--only", "P99"])
 
     assert "P9" in capsys.readouterr().err
+
+
+def test_paperwork(tmp_path: Path) -> None:
+    """What goes on around a run is measured with commands that all end well."""
+    found = paperwork.measure(2, tmp_path)
+
+    assert ["dry run", "run", "report"] == list(found)[:3]
+    assert all(seconds > 0 for seconds in found.values())
+    assert 3 == len((tmp_path / "report.csv").read_text("utf-8").splitlines())

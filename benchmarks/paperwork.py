@@ -1,0 +1,123 @@
+"""What reading, checking and reporting a file of payouts cost beside paying it.
+
+A file is tried with ``billblend pay --dry-run``, paid against a sandbox in a process of its own at
+the usual pace, and reported as a page and as a table; each command is run as people run it. ::
+
+    python -m benchmarks.paperwork --payouts 10000
+
+For each it prints the CPU seconds of its whole process and their share of the run's. Reading,
+checking and reporting should cost less than 2 % of that, beside the start of Python itself, which
+is told on its own. A second dry run, when the journal knows every payout, stands beside them.
+"""
+
+import argparse
+import csv
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_COMMAND: Final = (sys.executable, "-m", "billblend_async")
+_PATIENCE: Final = 600.0
+"""Seconds that any command may take."""
+_GOAL: Final = 0.02
+_START: Final = "start of a command"
+_COLUMNS: Final = (
+    *("client_orderid", "amount", "currency", "account_number"),
+    *("receiver_first_name", "receiver_last_name", "purpose"),
+)
+
+
+@contextmanager
+def running_sandbox() -> Iterator[dict[str, str]]:
+    """Run a sandbox as a process of its own and give the settings to use with it."""
+    words = (*_COMMAND, "sandbox", "--port", "0", "--no-callbacks")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as sandbox:
+        try:
+            assert sandbox.stdout is not None
+            settings: dict[str, str] = {}
+            while len(settings) < 5:  # as many as it prints
+                line = sandbox.stdout.readline()
+                if not line:
+                    sys.exit("the sandbox has ended before it told its settings")
+                if line.startswith("export "):
+                    name, _, value = shlex.split(line)[1].partition("=")
+                    settings[name] = value
+            yield settings
+        finally:
+            sandbox.terminate()
+
+
+def write_file(path: Path, payouts: int) -> None:
+    """Write a file of payouts that are all approved."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        for number in range(payouts):
+            amount, who = f"{number % 500 + 1}.50", ("1234567890", "Ann", "Smith")
+            writer.writerow((f"payday-{number:06}", amount, "EUR", *who, f"Salary {number:06}"))
+
+
+def cpu_of(words: tuple[str, ...], folder: Path, environ: Mapping[str, str]) -> float:
+    """Run a command to its end and give its CPU seconds, user and system, of all its threads."""
+    with (folder / "output.txt").open("w+b") as output:
+        process = subprocess.Popen(
+            (*_COMMAND, *words), cwd=folder, env=environ, stdout=output, stderr=output
+        )
+        alarm = threading.Timer(_PATIENCE, process.kill)
+        alarm.start()
+        try:
+            _, ended, usage = os.wait4(process.pid, 0)
+        finally:
+            alarm.cancel()
+        process.returncode = os.waitstatus_to_exitcode(ended)
+        if process.returncode:
+            output.seek(0)
+            told = output.read()[-2000:].decode(errors="replace")
+            sys.exit(f"{' '.join(words)}: exit status {process.returncode}\n{told}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(payouts: int, folder: Path) -> dict[str, float]:
+    """Run every command and give the CPU seconds of each."""
+    write_file(folder / "payouts.csv", payouts)
+    paths = ("payouts.csv", "--journal", "payouts.db")
+    report = ("--journal", "payouts.db", "--html", "report.html", "--csv", "report.csv")
+    with running_sandbox() as settings:
+        kept = {name: value for name, value in os.environ.items() if "BILLBLEND" not in name}
+        environ = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **settings}
+        commands = {
+            "dry run": ("pay", *paths, "--dry-run"),
+            "run": ("pay", *paths, "--out", "results.csv"),
+            "report": ("report", *report),
+            "dry run, all known": ("pay", *paths, "--dry-run"),
+            _START: ("--version",),
+        }
+        return {name: cpu_of(words, folder, environ) for name, words in commands.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="What does the work around a run cost?")
+    parser.add_argument("--payouts", type=int, default=10_000)
+    payouts = parser.parse_args().payouts
+    with tempfile.TemporaryDirectory(prefix="billblend-paperwork-") as folder:
+        found = measure(payouts, Path(folder))
+    print(f"{payouts:,} payouts{'CPU':>22}{'of the run':>12}")
+    for name, seconds in found.items():
+        print(f"{name:<24}{seconds:>8.2f} s{seconds / found['run']:>12.2%}")
+    whole = found["dry run"] + found["report"]
+    share = (whole - 2 * found[_START]) / found["run"]
+    verdict = "met" if share < _GOAL else "not met"
+    print(f"\nreading, checking and reporting: {share:.2%} (goal: below {_GOAL:.0%}, {verdict})")
+    print(f"with the starts of their two commands: {whole / found['run']:.2%}")
+
+
+if __name__ == "__main__":
+    main()
