@@ -139,12 +139,17 @@ class PayoutRequest:
 
     def __attrs_post_init__(self) -> None:
         """Check every parameter and every group before anything else can happen."""
+        given: dict[str, object] = {}
         for name in PARAMETERS:
             value = getattr(self, name)
+            if value is None and name not in _NEEDED:
+                continue
             if isinstance(value, str) and type(value) is not str:
                 # An enum's member would write its own name on the wire, not what it says.
-                object.__setattr__(self, name, str.__str__(value))
-        problems = tuple(self._problems())
+                value = str.__str__(value)
+                object.__setattr__(self, name, value)
+            given[name] = value
+        problems = tuple(self._problems(given))
         if problems:
             raise InvalidInput(problems)
 
@@ -206,13 +211,11 @@ class PayoutRequest:
                 return value[-4:] if len(value) >= 8 else None
         return None
 
-    def _problems(self) -> Iterator[Problem]:
-        for name, row in PARAMETERS.items():
-            value = getattr(self, name)
+    def _problems(self, given: Mapping[str, object]) -> Iterator[Problem]:
+        for name, value in given.items():
+            row = PARAMETERS[name]
             if row.kind is Kind.AMOUNT:
                 wrong = check_amount(value, self.currency)
-            elif value is None and row.need is not _REQUIRED:
-                continue
             else:
                 wrong = check_value(row, value)
             if wrong is not None:
@@ -227,9 +230,9 @@ class PayoutRequest:
             yield Problem(
                 missing, "is missing; redirect_success_url and redirect_fail_url go together"
             )
-        card = [name for name in _CARD if getattr(self, name) is not None]
+        card = [name for name in _CARD if name in given]
         for token in ("card_recurring_payment_id", "recurring_payment_id"):
-            if card and getattr(self, token) is not None:
+            if card and token in given:
                 yield Problem(token, f"stands in for card data; leave out {', '.join(card)}")
 
 
@@ -257,10 +260,10 @@ def _read_texts(
                 )
                 value = _STAND_INS[Kind.AMOUNT]
             values[field] = value
-    for name, row in PARAMETERS.items():
-        if row.need is _REQUIRED and name not in values:
+    for name in _NEEDED:
+        if name not in values:
             problems.append(Problem(name, "is missing"))
-            values[name] = _STAND_INS[row.kind]
+            values[name] = _STAND_INS[PARAMETERS[name].kind]
     return values, problems
 
 
@@ -281,6 +284,8 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
     field.name: field.metadata["parameter"] for field in attrs.fields(PayoutRequest)
 }
 """Every parameter of a payout by its name, in the order of document 3.24."""
+
+_NEEDED: Final = tuple(name for name, row in PARAMETERS.items() if row.need is _REQUIRED)
 
 PARAMETER_NAMES: Final[Mapping[str, str]] = {
     **{name: name for name in PARAMETERS},

@@ -1,6 +1,7 @@
 """The SQLite journal: the truths of every journal, and those of its file."""
 
 import asyncio
+import hashlib
 import json
 import os
 import random
@@ -19,6 +20,7 @@ from typing import Any
 import attrs
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from journal_cases import (
     LIVES,
     OWNER,
@@ -284,6 +286,15 @@ def test_a_seal_fits_one_record_only() -> None:
         )
     }
     assert len(seals) == 10
+
+
+@given(name=st.text(), sequence=st.integers(min_value=0), data=st.text())
+def test_seal_is_of_json(name: str, sequence: int, data: str) -> None:
+    """What is sealed is the record as JSON, whatever texts it holds."""
+    record = json.dumps([name, sequence, "Opened", data]).encode()
+    seal = hashlib.blake2b(record, digest_size=16, key=bytes(32), person=b"billblend event")
+
+    assert seal.digest() == seal_event(bytes(32), name, sequence, "Opened", data)
 
 
 FOREIGN_FOLDS: dict[str, tuple[list[Event], str]] = {
