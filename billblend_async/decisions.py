@@ -111,6 +111,8 @@ def _approve(arguments: argparse.Namespace) -> int:
             journal=arguments.journal,
             is_given=arguments.yes,
         )
+    # What the bank validates from here on nobody was asked about, so it goes on waiting.
+    asked = {told.client_orderid for told in found}
     plan = Plan(
         journal=arguments.journal,
         out=arguments.out,
@@ -130,14 +132,15 @@ def _approve(arguments: argparse.Namespace) -> int:
             except BillblendError as error:
                 return attrs.evolve(outcome, explanation=str(error), problem=error)
 
-        rows = [row.request for row in batch.rows if row.request.client_orderid in named]
+        rows = [row.request for row in batch.rows if row.request.client_orderid in asked]
         waiting = [told async for told in _approvable(payouts, rows)]
         tally.only({told.client_orderid for told in waiting})
         left = sorted(named - {told.client_orderid for told in waiting})
         if left:
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""
             names = f"{', '.join(left[:5])}{more}"
-            say(f"left alone, since they do not await approval as the file has them: {names}")
+            since = "they did not await approval when this began, or not as the file has them"
+            say(f"left alone, since {since}: {names}")
         _announce(waiting)
         async with aclosing(side_by_side(waiting, approve, limit=plan.concurrency)) as outcomes:
             async for told in outcomes:

@@ -5,11 +5,14 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from desk import Desk, ended, ended_when_quiet, open_desk, pay_arguments
 
+from billblend_async import decisions
 from billblend_async.cli import main
+from billblend_async.models import Outcome
 from billblend_async.wire import RequestKind
 
 CHECK, PAY, PAYOUT = RequestKind.CHECK, RequestKind.PAY, RequestKind.PAYOUT
@@ -129,6 +132,37 @@ class TestApprove:
         assert "--who: is empty" in error
         assert "approving" not in error
 
+    @pytest.mark.parametrize("first", [1, 0])
+    async def test_only_what_was_asked(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, first: int
+    ) -> None:
+        """What the bank validates while the question stands goes on waiting, and is not paid."""
+        file, asked = desk.write(4, accounts=[GOOD]), list[str]()
+        some = desk.write(1, "some.csv", accounts=[GOOD], prefix="po-" if first else "other-")
+        check = ("--journal", "payouts.db", "--out", "checked.csv", "--check-only", *FAST)
+        assert 0 == (await desk.billblend("pay", some, *check))[0]
+        loop, find = asyncio.get_running_loop(), decisions.approvable
+
+        def found(*words: Any) -> list[Outcome]:
+            told = find(*words)
+            more = asyncio.run_coroutine_threadsafe(desk.billblend("pay", file, *check), loop)
+            assert 0 == more.result()[0]
+            return told
+
+        monkeypatch.setattr(decisions, "approvable", found)
+        monkeypatch.setattr(decisions, "confirm", lambda what, *_, **__: asked.append(what))
+        monkeypatch.chdir(desk.folder)
+        for name, value in desk.environ.items():
+            monkeypatch.setenv(name, value)
+        words = ["approve", str(file), "--journal", "payouts.db", "--out", "results.csv"]
+        status = await asyncio.to_thread(main, [*words, "--who", "ann", *FAST])
+
+        assert (2, first) == (status, len(asked))
+        assert ["approve 1 payout(s): 1.50 EUR"] * first == asked
+        assert {f"po-{n}": 1 for n in range(first)} == desk.count(PAY)
+        waiting = {f"po-{n}" for n in range(first, 4)}
+        assert waiting == {name for name, word in told(desk).items() if "awaiting" in word}
+
     async def test_links_that_are_over(self, desk: Desk) -> None:
         """While one receiver is waited for, the link of another who is done leaves the results."""
         file = desk.write(2, accounts=[REDIRECT])
@@ -188,7 +222,7 @@ class TestApprove:
         await desk.pay(file, *FAST)
         status, _, error = await approve(desk, file, "po-0")
         assert 0 == status
-        assert "left alone, since they do not await approval" in error
+        assert "left alone, since they did not await approval" in error
         other = desk.write(2, "other.csv", accounts=[GOOD], prefix="new-")
         status, _, error = await approve(desk, other)
         assert 2 == status
