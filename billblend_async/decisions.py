@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .batch import read_batch
+from .batch import Batch, read_batch
 from .concurrency import side_by_side
 from .console import BAD_INPUT, UNFINISHED, say
 from .desk import check_journal, make_client, make_orchestrator
@@ -33,7 +33,7 @@ from .polling import Polling
 from .preflight import add_confirmation, confirm
 from .request import PayoutRequest
 from .settings import read_settings
-from .survey import approvable, is_approvable
+from .survey import approvable, is_approvable, is_released
 from .tally import Tally
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ def add_attention(attention: argparse.ArgumentParser) -> None:
             decision.add_argument("client_orderid", nargs="*", help="payouts, or else a filter")
             decision.add_argument("--who", required=True, help="your name, for the record")
             decision.add_argument("--why", required=True, help="what you found out, for the record")
+        if name == "release":
+            decision.add_argument(
+                "--yes", action="store_true", help="do not ask before all that fit are released"
+            )
         decision.set_defaults(run=_attention, decision=name, client_orderid=[])
 
 
@@ -104,9 +108,12 @@ def _approve(arguments: argparse.Namespace) -> int:
     named = set(arguments.client_orderid) or rows
     found = approvable(batch, arguments.journal, settings, named)
     if found:
+        again = [payout for payout in found if is_released(payout)]
         confirm(
             f"approve {len(found):,} payout(s): {amounts_text(found)}",
-            [],
+            [f"{len(again):>9,} released: {amounts_text(again)}, to be paid again"]
+            if again
+            else [],
             endpoint=settings.endpoint,
             journal=arguments.journal,
             is_given=arguments.yes,
@@ -212,34 +219,68 @@ def _attention(arguments: argparse.Namespace) -> int:
     if arguments.decision != "list" and bool(named) is bool(filtered):
         wrong = "give payouts, or --doubt or --batch for all of those"
         raise InvalidInput((Problem("client_orderid", wrong),))
-    return asyncio.run(_decide(arguments))
+    batch = None if arguments.batch is None else read_batch(arguments.batch)
+    parked = [] if named else asyncio.run(_parked(arguments, batch))
+    if arguments.decision == "list":
+        return _list(parked)
+    if not named and not parked:
+        print("No payout in attention fits the filter.")
+        return 0
+    if parked and arguments.decision == "release":
+        confirm(
+            f"release {len(parked):,} payout(s) to be sent again: {amounts_text(parked)}",
+            map(_parked_line, parked),
+            endpoint=read_settings(os.environ).endpoint,
+            journal=arguments.journal,
+            is_given=arguments.yes,
+            always=True,
+        )
+    return asyncio.run(_decide(arguments, parked))
 
 
-async def _decide(arguments: argparse.Namespace) -> int:
+def _list(parked: Sequence[Outcome]) -> int:
     from rich.console import Console
 
     from .report import print_attention
 
-    console = Console()
-    batch = None if arguments.batch is None else read_batch(arguments.batch)
+    print_attention(Console(), parked)
+    if not parked:
+        print("Nothing needs a person.")
+    return UNFINISHED if parked else 0
+
+
+def _parked_line(told: Outcome) -> str:
+    return f"{told.client_orderid}: {told.amount:,f} {told.currency}, {told.doubt}"
+
+
+async def _parked(arguments: argparse.Namespace, batch: Batch | None) -> list[Outcome]:
+    """List what needs a person, as far as it fits the filter of the command line."""
     ids = None if batch is None else {row.request.client_orderid for row in batch.rows}
+    doubt = None if arguments.doubt is None else Doubt(arguments.doubt)
     async with (
         make_client(read_settings(os.environ)) as client,
         make_orchestrator(client, arguments.journal) as payouts,
     ):
-        doubt = None if arguments.doubt is None else Doubt(arguments.doubt)
-        parked = await payouts.attention(doubt=doubt, among=ids)
-        if arguments.decision == "list":
-            print_attention(console, parked)
-            if not parked:
-                print("Nothing needs a person.")
-            return UNFINISHED if parked else 0
-        names = arguments.client_orderid or [told.client_orderid for told in parked]
-        if not names:
-            print("No payout in attention fits the filter.")
+        return await payouts.attention(doubt=doubt, among=ids)
+
+
+async def _decide(arguments: argparse.Namespace, shown: Sequence[Outcome]) -> int:
+    """Decide about the payouts that are named, or else about exactly those that were shown."""
+    async with (
+        make_client(read_settings(os.environ)) as client,
+        make_orchestrator(client, arguments.journal) as payouts,
+    ):
+        names = arguments.client_orderid or [told.client_orderid for told in shown]
+        if shown:
+            # Nobody has looked at what has moved since it was shown.
+            now = {told.client_orderid: told for told in await payouts.attention()}
+            moved = {name for told in shown if now.get(name := told.client_orderid) != told}
+            for name in sorted(moved):
+                say(f"{name}: left alone, since it has moved on meanwhile; look at it again")
+            names = [name for name in names if name not in moved]
         decide = payouts.release if arguments.decision == "release" else payouts.close
         decided = await _decide_each(decide, names, arguments)
-    return 0 if decided == len(names) else BAD_INPUT
+    return 0 if decided == len(shown or names) else BAD_INPUT
 
 
 async def _decide_each(
@@ -252,7 +293,8 @@ async def _decide_each(
         except (DecisionRefused, PayoutNotFound) as error:
             say(str(error))
         else:
-            again = "; run its file again to send it" if told.state is State.NEW else ""
+            is_sent = told.state in (State.NEW, State.VALIDATED)
+            again = "; run its file again to send it" if is_sent else ""
             print(f"{name}: {told.state}{again}")
             decided += 1
     return decided

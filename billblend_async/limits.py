@@ -12,11 +12,12 @@ import attrs
 from .batch import Batch
 from .errors import InvalidInput, Problem
 from .models import Outcome
+from .payout import Payout
 from .request import PayoutRequest
 
 __all__ = ["Limits", "add_limits", "amounts_text", "check_limits", "limits_of"]
 
-Amount = PayoutRequest | Outcome
+Amount = PayoutRequest | Outcome | Payout
 """Whatever has an amount and a currency."""
 
 _AMOUNT: Final = r"[0-9]{1,40}(?:\.[0-9]{1,40})?"

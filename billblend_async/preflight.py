@@ -92,7 +92,13 @@ def _with(journal: Path) -> str:
 
 
 def confirm(
-    what: str, details: Iterable[object], *, endpoint: Endpoint, journal: Path, is_given: bool
+    what: str,
+    details: Iterable[object],
+    *,
+    endpoint: Endpoint,
+    journal: Path,
+    is_given: bool,
+    always: bool = False,
 ) -> None:
     """Let a person say yes before real money moves.
 
@@ -102,17 +108,18 @@ def confirm(
         endpoint: Where; the sandbox and this machine move no money, so nobody is asked.
         journal: The journal.
         is_given: Whether the command line says yes already.
+        always: Whether to ask there too.
 
     Raises:
         ConfigurationError: Nobody can be asked, or they do not say yes.
     """
     host = _host(endpoint.base_url)
-    if is_given or is_loopback(host) or host == _host(BASE_URLS["sandbox"]):
+    is_real = not is_loopback(host) and host != _host(BASE_URLS["sandbox"])
+    if is_given or not (is_real or always):
         return
     if sys.stdin is None or not sys.stdin.isatty():
-        raise ConfigurationError(
-            f"{host} may move real money, and nobody can be asked here; add --yes to {what}"
-        )
+        why = f"{host} may move real money, and " if is_real else ""
+        raise ConfigurationError(f"{why}nobody can be asked here; add --yes to {what}")
     lines = [f"About to {what}", *map(str, details), f"{_with(journal)}, at {host}."]
     print("\n".join(lines), file=sys.stderr)
     print("Type yes to go on: ", end="", file=sys.stderr, flush=True)

@@ -15,16 +15,18 @@ from .payout import Payout, differences, outcome
 from .request import PayoutRequest
 from .settings import Settings
 
-__all__ = ["Group", "Survey", "approvable", "is_approvable", "survey"]
+__all__ = ["Group", "Survey", "approvable", "is_approvable", "is_released", "survey"]
 
 _NEW: Final = "new"
 _GOES_ON: Final = "begun"
+_RELEASED: Final = "released"
 _HELD: Final = "awaiting approval"
 _PARKED: Final = "needing a person"
 _FINISHED: Final = "finished"
 _ACTIONS: Final = {
     _NEW: "",  # the way of the run says it
     _GOES_ON: "to go on where they stand",
+    _RELEASED: "to be paid again",
     _HELD: "to be left alone; see billblend approve",
     _PARKED: "to be asked about only; see billblend attention list",
     _FINISHED: "to be left alone",
@@ -60,17 +62,19 @@ class Survey:
         batch: The file.
         outcomes: Those that the journal knows, by client_orderid.
         new: What a run does with the others.
+        released: Those for which a pay may have left already, and a person allows another.
     """
 
     batch: Batch
     outcomes: Mapping[str, Outcome]
     new: str
+    released: frozenset[str] = frozenset()
 
     def groups(self) -> list[Group]:
         """Sort the rows by what a run does with them."""
         words: dict[str, list[PayoutRequest]] = {word: [] for word in _ACTIONS}
         for row in self.batch.rows:
-            words[_word(self.outcomes.get(row.request.client_orderid))].append(row.request)
+            words[self._word(row.request.client_orderid)].append(row.request)
         return [
             Group(word, len(requests), amounts_text(requests), _ACTIONS[word] or self.new)
             for word, requests in words.items()
@@ -82,15 +86,17 @@ class Survey:
         """Whether nothing is left to do."""
         return all(group.word == _FINISHED for group in self.groups())
 
-
-def _word(told: Outcome | None) -> str:
-    if told is None:
-        return _NEW
-    if told.is_finished:
-        return _FINISHED
-    if told.state is State.ATTENTION:
-        return _PARKED
-    return _HELD if told.open_reason is OpenReason.AWAITING_APPROVAL else _GOES_ON
+    def _word(self, name: str) -> str:
+        told = self.outcomes.get(name)
+        if told is None:
+            return _NEW
+        if told.is_finished:
+            return _FINISHED
+        if told.state is State.ATTENTION:
+            return _PARKED
+        if told.open_reason is OpenReason.AWAITING_APPROVAL:
+            return _HELD
+        return _RELEASED if name in self.released else _GOES_ON
 
 
 def survey(
@@ -120,12 +126,13 @@ def survey(
         raise InvalidInput(tuple(problems))
     new = "to be paid in one step" if flow is Flow.ONE_STEP else "to be checked and then paid"
     outcomes = {name: outcome(payout) for name, payout in found.items()}
-    return Survey(batch, outcomes, new if pay else "to be checked only")
+    released = frozenset(name for name, payout in found.items() if is_released(payout))
+    return Survey(batch, outcomes, new if pay else "to be checked only", released)
 
 
 def approvable(
     batch: Batch, journal: Path, settings: Settings, names: Container[str]
-) -> list[Outcome]:
+) -> list[Payout]:
     """List the payouts of a file, among these names, that an approval pays.
 
     Raises:
@@ -133,12 +140,21 @@ def approvable(
     """
     found, key = _find(batch, journal, settings)
     same = (
-        outcome(found[row.request.client_orderid])
+        found[row.request.client_orderid]
         for row in batch.rows
         if row.request.client_orderid in found
         and not differences(found[row.request.client_orderid], row.request, key)
     )
-    return [told for told in same if told.client_orderid in names and is_approvable(told)]
+    return [
+        payout
+        for payout in same
+        if payout.client_orderid in names and is_approvable(outcome(payout))
+    ]
+
+
+def is_released(payout: Payout) -> bool:
+    """Tell whether a pay may have left for a payout and, by a person's decision, another will."""
+    return payout.pays > 0 and payout.state in (State.NEW, State.VALIDATED)
 
 
 def is_approvable(told: Outcome) -> bool:

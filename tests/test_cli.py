@@ -1,6 +1,8 @@
 """The command as people run it: real processes, a real socket, a real journal."""
 
 import asyncio
+import os
+import pty
 import re
 import signal
 import sys
@@ -8,11 +10,12 @@ import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import attrs
 import httpx
 import pytest
-from desk import ACCOUNTS, NAMES, Desk, open_desk
+from desk import ACCOUNTS, NAMES, Desk, ended, open_desk
 from payouts import PATHS, opened
 from rsa_keys import PEM_2048
 
@@ -260,6 +263,64 @@ async def test_attention(desk: Desk) -> None:
     assert (3, True) == (unnamed[0], "give payouts, or --doubt" in unnamed[2])
 
 
+@pytest.mark.parametrize("is_given", [True, False])
+async def test_release_by_filter(desk: Desk, *, is_given: bool) -> None:
+    """What fits a filter is shown and asked about, and nothing else is released with it."""
+    await park(desk, "po-1", "po-2", ago=1000)
+    fits = ("--journal", "payouts.db", "--who", "ann", "--why", "no", "--doubt", "pay-unconfirmed")
+    words = ("attention", "release", *fits, *["--yes"] * is_given)
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "billblend_async", *words),
+        env=desk.environ,
+        cwd=desk.folder,
+        stdin=theirs,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    if not is_given:
+        assert process.stderr is not None
+        shown = (await process.stderr.readuntil(b"Type yes")).decode()
+        assert "release 2 payout(s) to be sent again: 20.84 USD\npo-1: 10.42 USD, pay-un" in shown
+        await park(desk, "po-3", ago=1000)
+        closing = ("attention", "close", "po-2", *fits[:-2])
+        assert 0 == (await desk.billblend(*closing))[0]
+        os.write(ours, b"yes\n")
+    status, out, error = await ended(process)
+    os.close(ours)
+    os.close(theirs)
+
+    again = "{}: validated; run its file again to send it"
+    names = ["po-1", "po-2"] if is_given else ["po-1"]
+    assert [again.format(name) for name in names] == out.splitlines()
+    left = "po-2: left alone, since it has moved on meanwhile; look at it again"
+    assert (0 if is_given else 3, not is_given) == (status, left in error)
+    listed = await desk.billblend("attention", "list", *fits[:2])
+    assert is_given is (listed[1] == "Nothing needs a person.\n")
+
+
+async def test_release_unasked(desk: Desk) -> None:
+    """Where nobody can be asked, nothing that merely fits a filter is released."""
+    await park(desk, "po-1", ago=1000)
+    file = desk.write(1, prefix="po-1")
+    file.write_text(file.read_text().replace("po-10", "po-1"))
+    fits = ("--journal", "payouts.db", "--who", "ann", "--why", "no", "--batch", file)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "billblend_async", "attention", "release", *map(str, fits)),
+        env=desk.environ,
+        cwd=desk.folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    status, out, error = await ended(process)
+
+    assert (4, "") == (status, out)
+    assert "billblend: nobody can be asked here; add --yes to release 1 payout(s)" in error
+    listed = await desk.billblend("attention", "list", *fits[:2])
+    assert 2 == listed[0]
+
+
 async def test_wrong_key(desk: Desk) -> None:
     """A wrong key stops a big file in one sentence, and the right key pays it afterwards."""
     file, key = desk.write(300), Path(desk.environ["BILLBLEND_PRIVATE_KEY"])
@@ -303,16 +364,18 @@ async def test_journal_restored(desk: Desk) -> None:
     assert (4, True) == (missing[0], "no such file" in missing[2])
 
 
-async def park(desk: Desk, *ids: str, state: State = State.ATTENTION) -> None:
+async def park(
+    desk: Desk, *ids: str, state: State = State.ATTENTION, ago: float = 0.0, **fields: Any
+) -> None:
     """Write payouts in doubt into the desk's journal, as a run with lost answers would."""
     journal = SqliteJournal(desk.folder / "payouts.db")
     sandbox = desk.sandbox
     owner = Owner(base_url=sandbox.base_url, login=sandbox.login, endpoint=str(sandbox.endpoint_id))
     await journal.open(owner)
     for client_orderid in ids:
-        payout = await journal.accept(opened(client_orderid, at=time.time()))
+        payout = await journal.accept(opened(client_orderid, at=time.time() - ago, **fields))
         for event in PATHS[state]:
-            now = attrs.evolve(event, at=time.time())
+            now = attrs.evolve(event, at=time.time() - ago)
             payout = evolve(payout, now)
             await journal.append(payout, now)
     await journal.aclose()

@@ -93,7 +93,7 @@ ARROWS: dict[str, set[str]] = {
     "batch": VALUES | {"cells", "sheets", "workbook"},
     "replacement": set(),
     "results": VALUES | {"batch", "cells", "replacement", "workbook"},
-    "limits": VALUES | {"batch"},
+    "limits": VALUES | {"batch", "payout"},
     "survey": VALUES | {"batch", "console", "journal", "limits", "payout", "settings"},
     "preflight": VALUES | {"batch", "desk", "limits", "settings", "survey"},
     "report": VALUES,

@@ -31,6 +31,7 @@ from billblend_async.errors import (
     JournalDamaged,
     JournalMismatch,
 )
+from billblend_async.events import Approved, Event, Released
 from billblend_async.journal import Owner
 from billblend_async.journal.sqlite import SqliteJournal, journal_mode
 from billblend_async.keys import Credentials
@@ -39,7 +40,7 @@ from billblend_async.machine import evolve
 from billblend_async.models import Endpoint, Flow, State
 from billblend_async.preflight import confirm
 from billblend_async.settings import Settings
-from billblend_async.survey import Survey, approvable, survey
+from billblend_async.survey import Survey, approvable, is_released, survey
 from billblend_async.wire import RequestKind
 
 HEADER = "client_orderid,amount,currency,account_number"
@@ -81,8 +82,10 @@ def files(folder: Path) -> dict[str, tuple[bytes, int, int]]:
     }
 
 
-async def keep(folder: Path, batch: Batch, *states: State, **fields: Any) -> Path:
-    """Write a batch's first payouts into a journal, each in its state."""
+async def keep(
+    folder: Path, batch: Batch, *states: State | tuple[Event, ...], **fields: Any
+) -> Path:
+    """Write a batch's first payouts into a journal, each in its state or led by its events."""
     journal = SqliteJournal(folder / "payouts.db")
     await journal.open(OWNER)
     for row, state in zip(batch.rows, states, strict=False):
@@ -93,7 +96,7 @@ async def keep(folder: Path, batch: Batch, *states: State, **fields: Any) -> Pat
             "fingerprint": request.fingerprint(journal.fingerprint_key),
         }
         payout = await journal.accept(opened(request.client_orderid, **{**first, **fields}))
-        for event in PATHS[state]:
+        for event in PATHS[state] if isinstance(state, State) else state:
             payout = evolve(payout, event)
             await journal.append(payout, event)
     await journal.aclose()
@@ -221,6 +224,21 @@ class TestSurvey:
         ] == [str(group) for group in look(batch, journal).groups()]
         assert not look(batch, journal).is_finished
         assert look(batch_of(tmp_path, rows[0], rows[1]), journal).is_finished
+
+    async def test_released(self, tmp_path: Path) -> None:
+        """What a person has released is said to be paid again, by a run and by an approval."""
+        batch = batch_of(tmp_path, "po-1,1,EUR,12345678", "po-2,5,EUR,12345678")
+        again = (*PATHS[State.ATTENTION], Released(at=START + 100, who="ann", why="not paid"))
+        approved = (*PATHS[State.VALIDATED], Approved(at=START + 10, who="bob"), *again[-3:])
+        journal = await keep(tmp_path, batch, again, PATHS[State.VALIDATING])
+        [begun, released] = look(batch, journal).groups()
+
+        assert "        1 released: 1 EUR, to be paid again" == str(released)
+        assert "begun" == begun.word
+        (tmp_path / "held").mkdir()
+        journal = await keep(tmp_path / "held", batch, approved, held=True)
+        [payout] = approvable(batch, journal, SETTINGS, {"po-1"})
+        assert is_released(payout)
 
     async def test_held(self, tmp_path: Path) -> None:
         """What awaits approval is left alone by a run, and is what an approval pays."""
