@@ -560,6 +560,31 @@ class DurableJournalCases(JournalCases):
             await second.open(attrs.evolve(OWNER, **{field: "other"}))
         await self._refuses(second)
 
+    @pytest.mark.parametrize("is_released", [True, False])
+    async def test_what_may_have_left_binds_its_endpoint(
+        self, make: Maker, *, is_released: bool
+    ) -> None:
+        """What may have been sent before is looked for where it was sent: no endpoint is taken."""
+        first = make()
+        await first.open(OWNER)
+        if is_released:
+            released = Released(at=START + 100, who="ann", why="not paid")
+            events = (*ONE_STEP_PATHS[State.ATTENTION], released)
+            payout = await live(first, opened(flow=Flow.ONE_STEP), events)
+        else:
+            await live(first, opened())
+            await first.declare_restored(START + 999)
+            await first.declare_complete()
+            [payout] = [payout async for payout in first.payouts()]
+        await first.aclose()
+        assert (State.NEW, True) == (payout.state, payout.restored)
+
+        second = make()
+        with pytest.raises(JournalMismatch) as caught:
+            await second.open(attrs.evolve(OWNER, endpoint="other"))
+        assert "endpoint" == caught.value.field
+        await self._refuses(second)
+
     @pytest.mark.parametrize("state", [s for s in State if s not in (State.NEW, State.WITHDRAWN)])
     async def test_a_claim_binds_for_ever(self, make: Maker, state: State) -> None:
         """Once anything was claimed no other environment or login is taken, however it ended."""

@@ -36,11 +36,14 @@ VERSION: Final = len(MIGRATIONS)
 """The layout of the tables and the way of writing events."""
 
 _BEGUN: Final = "SELECT 1 FROM {schema}.events WHERE name NOT IN ('Opened', 'Withdrawn')"
+_OPENED: Final = "SELECT 1 FROM {schema}.payouts"
 
 BINDS: Final = {
     "base_url": f"{_BEGUN} LIMIT 1",
-    "login": "SELECT 1 FROM {schema}.payouts LIMIT 1",
-    "endpoint": f"SELECT 1 FROM {{schema}}.payouts WHERE state <> 'new' AND EXISTS ({_BEGUN})"  # noqa: S608 - ours alone
-    " LIMIT 1",
+    "login": f"{_OPENED} LIMIT 1",
+    "endpoint": (
+        f"SELECT 1 WHERE EXISTS ({_OPENED} WHERE state <> 'new' AND EXISTS ({_BEGUN}))"  # noqa: S608 - ours alone
+        " OR EXISTS (SELECT 1 FROM {schema}.events WHERE name IN ('Released', 'Restored'))"
+    ),
 }
 """Asks, for each setting of a journal's owner, whether it stands for ever; see ``tables``."""

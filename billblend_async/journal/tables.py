@@ -36,7 +36,11 @@ BINDS: Final = {
     "base_url": _BEGUN,
     # Whoever accepted a payout wants it paid by this login, although nothing was sent yet.
     "login": "SELECT 1 FROM payouts LIMIT 1",
-    "endpoint": f"SELECT 1 FROM payouts WHERE state <> 'new' AND EXISTS ({_BEGUN}) LIMIT 1",  # noqa: S608 - ours alone
+    # What has left before a release, or before a copy was restored, is looked for at its endpoint.
+    "endpoint": (
+        f"SELECT 1 WHERE EXISTS (SELECT 1 FROM payouts WHERE state <> 'new' AND EXISTS ({_BEGUN}))"  # noqa: S608 - ours alone
+        " OR EXISTS (SELECT 1 FROM events WHERE name IN ('Released', 'Restored'))"
+    ),
 }
 """Asks, for each setting of a journal's owner, whether it stands for ever."""
 
