@@ -62,7 +62,7 @@ class Links:
     async def _write(self, payouts: "Orchestrator") -> None:
         await self._news.wait()
         # What an earlier run has written must not be taken back, so the journal is asked once.
-        before = await journaled(payouts, self.batch, self.outcomes)
+        before = await self._before(payouts)
         while await self._news.wait():
             self._news.clear()
             began = time.monotonic()
@@ -75,21 +75,32 @@ class Links:
             took = time.monotonic() - began
             await asyncio.sleep(max(_BETWEEN_RESULTS, 20 * took))
 
+    async def _before(self, payouts: "Orchestrator") -> dict[str, Outcome]:
+        """Read what an earlier run may have written; a journal that cannot be read is tried again.
+
+        Until it can be, nothing is written. The end of the run tells of it.
+        """
+        while True:
+            with contextlib.suppress(JournalError):
+                return await journaled(payouts, self.batch, self.outcomes)
+            await asyncio.sleep(_BETWEEN_RESULTS)
+
 
 async def journaled(
     payouts: "Orchestrator", batch: Batch, told: Mapping[str, Outcome]
 ) -> dict[str, Outcome]:
-    """Read where the payouts stand that a run has not told."""
+    """Read where the payouts stand that a run has not told.
+
+    Raises:
+        JournalError: It cannot be read; then nothing is known of the others.
+    """
     found: dict[str, Outcome] = {}
     for row in batch.rows:
         name = row.request.client_orderid
         if name in told:
             continue
         with contextlib.suppress(PayoutNotFound):
-            try:
-                found[name] = await stands(payouts, row.request)
-            except JournalError:
-                return found
+            found[name] = await stands(payouts, row.request)
     return found
 
 

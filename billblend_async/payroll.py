@@ -265,25 +265,30 @@ async def _shown(
     outcomes: dict[str, Outcome] = {}
     with closing(watch.view) as view:
         try:
-            trouble = await _run(settings, batch, plan, run, watch, outcomes)
+            trouble, unread = await _run(settings, batch, plan, run, watch, outcomes)
         except asyncio.CancelledError:
             # The journal was still being opened: of the results, nothing better is known.
             view.finish(UNFINISHED, (), None, interrupted=True)
             say(f"interrupted before anything was sent; {plan.again}")
             return UNFINISHED
-        is_written = _write(plan.out, batch, outcomes)
+        # What is not known is not written: an earlier run may have written how it came out.
+        is_written = unread is None and _write(plan.out, batch, outcomes)
         status = _exit_status(batch, plan, outcomes, trouble, is_written=is_written)
-        told = totals(batch, outcomes)
+        told = totals(batch, outcomes) if unread is None else []
         is_interrupted = isinstance(trouble, asyncio.CancelledError)
         out = plan.out if is_written else None
         view.finish(status, told, out, interrupted=is_interrupted)
         if is_written:
             watch.ending.last_words = "cut off, after the results were written"
-    _print_end(plan, told, outcomes, is_written=is_written)
+    if unread is None:
+        _print_end(plan, told, outcomes, is_written=is_written)
     if is_interrupted:
-        say(f"interrupted; {_unfinished(batch, outcomes)}; {plan.again}")
-    elif trouble is not None:
+        left = f"{_unfinished(batch, outcomes)}; " if unread is None else ""
+        say(f"interrupted; {left}{plan.again}")
+    elif trouble is not None and str(trouble) != str(unread):
         say(str(trouble))
+    if unread is not None:
+        say(f"--out {plan.out}: left as it is, since where the payouts stand is unknown; {unread}")
     return status
 
 
@@ -294,9 +299,14 @@ async def _run(
     run: Callable[["Orchestrator", Tally], AsyncGenerator[Outcome, None]],
     watch: Watch,
     outcomes: dict[str, Outcome],
-) -> BaseException | None:
-    """Run payouts and gather where each stands; what ended the run early, if anything did."""
+) -> tuple[BaseException | None, JournalError | None]:
+    """Run payouts and gather where each stands.
+
+    Returns:
+        What ended the run early, if anything did, and why some of them are not told, if so.
+    """
     trouble: BaseException | None = None
+    unread: JournalError | None = None
     links = Links(plan.out, batch, outcomes)
     async with (
         make_client(settings) as client,
@@ -323,12 +333,16 @@ async def _run(
         watch.ending.settle()
         # What is under way is recorded first, so that the results tell how it came out.
         await client.drain()
-        rest = await journaled(payouts, batch, outcomes)
+        rest: dict[str, Outcome] = {}
+        try:
+            rest = await journaled(payouts, batch, outcomes)
+        except JournalError as error:
+            unread = error
         outcomes.update(rest)
         for outcome in rest.values():
             if trouble is not None and outcome.is_finished:
                 watch.view.hear(outcome)  # it came to its end while the run did
-    return trouble
+    return trouble, unread
 
 
 def _ending(plan: Plan, view: View) -> Ending:
