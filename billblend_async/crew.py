@@ -5,10 +5,12 @@ from contextlib import asynccontextmanager
 
 import attrs
 
+from .commands import Ask, next_command
 from .driver import Driver
 from .errors import ClosedError
 from .means import Means
 from .payout import Payout
+from .timing import clock
 
 __all__ = ["Crew"]
 
@@ -64,6 +66,23 @@ class Crew:
             yield driver
         finally:
             self.leave(driver)
+
+    async def catch_up(self, driver: Driver) -> None:
+        """Let a driver go on from where the journal is, and not ask what was asked a moment ago.
+
+        One that somebody uses already may lag behind another process. One that has just begun does
+        not know what this process has asked through an earlier one.
+        """
+        if driver.users > 1:
+            before = driver.payout
+            await driver.refresh()
+            if driver.payout is before:
+                return  # and its own timetable holds
+        means, payout = self.means, driver.payout
+        driver.timing.due = clock()
+        if isinstance(next_command(payout, means.wall_clock()), Ask):
+            name, shortest = payout.client_orderid, means.polling.shortest
+            driver.timing.due += means.questions.delay(name, shortest)
 
     def check_open(self) -> None:
         """Refuse what is asked before or after the orchestrator's time."""

@@ -148,10 +148,10 @@ class Driver:
             await self._reload()
 
     async def _reload(self) -> None:
-        before = self.payout
-        self.payout = await self._means.load(before.client_orderid)
-        if self.payout.sequence != before.sequence:
-            self._means.tell(self.payout, None)
+        payout = await self._means.load(self.payout.client_orderid)
+        if payout.sequence != self.payout.sequence:  # else whoever is about to send still holds it
+            self.payout = payout
+            self._means.tell(payout, None)
 
     async def decide(self, event: Event) -> bool:
         """Journal what a person decided; False when the payout does not take it as it stands."""

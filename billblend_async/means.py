@@ -11,12 +11,12 @@ from .alarms import Alarms
 from .answers import SendAnswer, StatusAnswer
 from .breaker import BackOff, Breaker
 from .callbacks import Callback
-from .errors import PayoutConflict, PayoutNotFound
+from .errors import ConfigurationError, PayoutConflict, PayoutNotFound
 from .events import Event
 from .feed import Feed, Notice
 from .journal import Journal
 from .logs import fields
-from .models import Endpoint
+from .models import Endpoint, is_callback_address
 from .monitor import Monitor
 from .observer import Observers
 from .payout import Payout, differences, outcome
@@ -94,6 +94,15 @@ class PayoutGateway(Protocol):
         ...
 
 
+def _checked_address(url: str | None) -> str | None:
+    if url is not None and not is_callback_address(url):
+        raise ConfigurationError(
+            "server_callback_url: must be an http or https URL of at most 128 characters on port "
+            "80, 8080, 443 or 8443 (on a loopback address: any port)"
+        )
+    return url
+
+
 @attrs.define(kw_only=True)
 class Means:
     """What every driver of one orchestrator works with.
@@ -126,7 +135,7 @@ class Means:
     observer: Observers | None
     resolve: Resolve | None
     on_redirect: OnRedirect | None
-    server_callback_url: str | None
+    server_callback_url: str | None = attrs.field(converter=_checked_address)
     wall_clock: Callable[[], float]
     chance: Callable[[], float]
     is_open: bool = False

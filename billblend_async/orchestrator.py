@@ -25,7 +25,6 @@ from .driver import Driver
 from .errors import (
     BillblendError,
     ClosedError,
-    ConfigurationError,
     DecisionRefused,
     JournalError,
 )
@@ -33,7 +32,7 @@ from .events import Approved
 from .feed import Events
 from .journal import Journal, Owner
 from .means import Means, Observers, PayoutGateway, Resolve
-from .models import Deadlines, Flow, Outcome, State, is_callback_address
+from .models import Deadlines, Flow, Outcome, State
 from .oversight import Oversight
 from .payout import Payout, not_taken
 from .polling import Polling
@@ -90,7 +89,7 @@ class Orchestrator(Oversight):
             observer=observer,
             resolve=resolve,
             on_redirect=on_redirect,
-            server_callback_url=_checked_address(server_callback_url),
+            server_callback_url=server_callback_url,
             wall_clock=wall_clock,
             chance=chance,
         )
@@ -234,12 +233,18 @@ class Orchestrator(Oversight):
     async def advance(self, client_orderid: str) -> Done | Waiting:
         """Perform at most one command of a payout: the step that any scheduler may call any time.
 
+        Any number of tasks, processes and machines may call it at once. Each call reads the journal
+        and goes on from there, and of all who want to send one does. However often it is called, a
+        process asks about a payout no more often than ``polling.shortest``, but for what is news
+        here; processes do not know of each other's questions.
+
         Raises:
             PayoutNotFound: The journal knows no such payout.
             RequestNeeded: It was never checked, so it must be handed in again by ``run``.
             JournalError: The journal cannot be used; nothing is sent that is not on record.
         """
         async with self._crew.driver(client_orderid) as driver:
+            await self._crew.catch_up(driver)
             driver.runners += 1
             try:
                 return await driver.advance()
@@ -360,15 +365,6 @@ class Orchestrator(Oversight):
         finally:
             driver.runners -= 1
         return driver.outcome
-
-
-def _checked_address(url: str | None) -> str | None:
-    if url is not None and not is_callback_address(url):
-        raise ConfigurationError(
-            "server_callback_url: must be an http or https URL of at most 128 characters on port "
-            "80, 8080, 443 or 8443 (on a loopback address: any port)"
-        )
-    return url
 
 
 def _driver(state: RetryCallState) -> Driver:

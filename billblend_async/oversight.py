@@ -1,6 +1,6 @@
 """What a person sees and decides about payouts; every decision is journaled with who and why."""
 
-from collections.abc import Container
+from collections.abc import AsyncGenerator, Container
 
 from .crew import Crew
 from .errors import DecisionRefused, InvalidInput, Problem
@@ -27,6 +27,11 @@ class Oversight:
         It is about the gateway as a whole; what keeps a single payout is told by its outcome.
         """
         return self._means.breaker.trouble or self._means.back_off.trouble
+
+    @property
+    def can_resolve(self) -> bool:
+        """Whether the host finds requests again, so that nobody must hand them in a second time."""
+        return self._means.resolve is not None
 
     async def status(self, client_orderid: str) -> Outcome:
         """Tell where a payout stands, from the journal; nothing is asked or sent.
@@ -68,6 +73,13 @@ class Oversight:
             async for payout in parked
             if doubt in (None, payout.doubt) and (among is None or payout.client_orderid in among)
         ]
+
+    async def unfinished(self) -> AsyncGenerator[Outcome, None]:
+        """Go through the payouts that are not finished, such as a scheduler must know of."""
+        self._crew.check_open()
+        unfinished = [state for state in State if not state.is_terminal]
+        async for payout in self._means.journal.payouts(unfinished):
+            yield outcome(payout)
 
     async def awaiting_approval(self, *, among: Container[str] | None = None) -> list[Outcome]:
         """List the payouts that the bank has validated and that wait for ``approve``.

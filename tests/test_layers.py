@@ -65,7 +65,7 @@ ARROWS: dict[str, set[str]] = {
     | {"observer", "logs", "monitor", "questions", "alarms"},
     "timing": VALUES | MACHINE | {"alarms", "polling", "questions"},
     "driver": VALUES | MACHINE | {"means", "steps", "timing", "logs"},
-    "crew": {"driver", "means", "payout"},
+    "crew": {"commands", "driver", "means", "payout", "timing"},
     "delivery": VALUES | MACHINE | {"callbacks", "crew", "driver", "feed", "timing", "logs"},
     "admission": VALUES | MACHINE | {"means", "crew", "driver"},
     "oversight": VALUES | MACHINE | {"means", "crew"},
