@@ -85,6 +85,7 @@ ARROWS: dict[str, set[str]] = {
         "repeating",
         "steps",
     },
+    "engines": VALUES | {"callbacks", "delivery", "logs", "orchestrator", "steps"},
     "endpoint": {"callbacks", "delivery", "logs"},
     "settings": {"models", "keys"},
     "cells": {"parameters"},
@@ -167,6 +168,7 @@ HOMES = {
     "sqlite3": {"journal"},
     "psycopg": {"journal.connections"},
     "openpyxl": {"workbook"},
+    "dbos": {"engines"},
 }
 
 
