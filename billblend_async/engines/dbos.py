@@ -26,7 +26,6 @@ waits it costs a coroutine and no thread.
 
 import asyncio
 import contextvars
-import logging
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import count
 from types import TracebackType
@@ -36,34 +35,20 @@ from dbos import DBOS, DBOSClient, SetWorkflowID, error
 
 from ..callbacks import Callback
 from ..delivery import Delivery
-from ..errors import (
-    BillblendError,
-    ClosedError,
-    ConfigurationError,
-    JournalUnavailable,
-)
-from ..logs import fields
+from ..errors import ClosedError, ConfigurationError
 from ..models import Flow, Outcome, State
 from ..orchestrator import Orchestrator
 from ..request import PayoutRequest
-from ..steps import Done, Waiting
+from .stints import Round, Stints, warn
 
 __all__ = ["DbosEngine", "take_over"]
-
-log = logging.getLogger(__name__)
 
 TOPIC: Final = "billblend"
 _SEASONED: Final = 250
 """Rounds after which a payout is in no hurry: about six hours."""
 _PATIENT: Final = 900.0
 """Seconds between two rounds then."""
-_SOON: Final = 1.0
-_LATE: Final = 300.0
-"""Seconds until what went wrong is tried again: at first, and for what only a person can mend."""
 _ENDED: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
-
-Round = tuple[str, float | None]
-"""A word for where a payout stands, and seconds until the next round; None for no more."""
 
 
 class DbosEngine:
@@ -113,12 +98,10 @@ class DbosEngine:
         self._name = name
         self._concurrency = concurrency
         self._starts_per_second = starts_per_second
-        self._stint = stint
-        self._nap = nap
+        self._stints = Stints(orchestrator, length=stint, nap=nap)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = contextvars.Context()
-        self._naps: dict[str, asyncio.Event] = {}
-        self._stints: set[asyncio.Task[Round]] = set()
+        self._under_way: set[asyncio.Task[Round]] = set()
         self._drive = self._register()
 
     def __repr__(self) -> str:
@@ -154,10 +137,10 @@ class DbosEngine:
     ) -> None:
         """Begin nothing new here; what is open is pending in DBOS and goes on at the next start."""
         self._loop = None
-        stints = tuple(self._stints)
-        for stint in stints:
+        under_way = tuple(self._under_way)
+        for stint in under_way:
             stint.cancel()
-        await asyncio.gather(*stints, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
 
     def workflow_id(self, client_orderid: str) -> str:
         """Name the workflow of a payout."""
@@ -229,16 +212,14 @@ class DbosEngine:
         It is a hint: whoever loses it finds out a little later.
         """
         self._check_open()
-        nap = self._naps.get(client_orderid)
-        if nap is not None:
-            nap.set()
+        if self._stints.wake(client_orderid):
             return
         try:
             await self._dbos.send_async(self.workflow_id(client_orderid), None, topic=TOPIC)
         except error.DBOSNonExistentWorkflowError:
             return  # somebody runs it without the engine
         except Exception as failed:  # noqa: BLE001 - of any database driver
-            self._warn(client_orderid, failed, "its workflow was not woken: ")
+            warn(client_orderid, failed, "its workflow was not woken, and looks later")
 
     async def outcome(self, client_orderid: str) -> Outcome:
         """Wait until a payout is finished and tell what became of it.
@@ -317,59 +298,17 @@ class DbosEngine:
     async def _begin(self, client_orderid: str) -> Round:
         """Keep DBOS's context from the host's code: what it calls there is no part of this step."""
         task = asyncio.create_task(
-            self._go_on(client_orderid),
+            self._stints.go_on(client_orderid),
             name=f"billblend payout {client_orderid}",
             context=self._context.copy(),
         )
-        self._stints.add(task)
-        task.add_done_callback(self._stints.discard)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         return await task
-
-    async def _go_on(self, client_orderid: str) -> Round:
-        """Advance a payout as long as its pauses are short; nothing is raised from here.
-
-        DBOS would write an error down and end the workflow.
-        """
-        now = asyncio.get_running_loop().time
-        until, soon = now() + self._stint, _SOON
-        self._naps[client_orderid] = news = asyncio.Event()
-        try:
-            while True:
-                news.clear()
-                longest = self._nap
-                try:
-                    step = await self._orchestrator.advance(client_orderid)
-                except (JournalUnavailable, ClosedError) as failed:  # it passes
-                    self._warn(client_orderid, failed)
-                    word, seconds, longest = "trouble", soon, self._stint
-                    soon = min(2 * soon, _LATE)
-                except Exception as failed:  # noqa: BLE001 - of the host's code, or a bug of ours
-                    self._warn(client_orderid, failed)
-                    word, seconds = "trouble", _LATE
-                else:
-                    word, soon = step.outcome.state.value, _SOON
-                    match step:
-                        case Done():
-                            return word, None
-                        case Waiting():
-                            seconds = step.seconds
-                if seconds > min(longest, until - now()):
-                    return word, seconds
-                await _rest(news, seconds)
-        finally:
-            if self._naps.get(client_orderid) is news:
-                del self._naps[client_orderid]
 
     def _check_open(self) -> None:
         if self._loop is None:
             raise ClosedError("engine")
-
-    def _warn(self, client_orderid: str, failed: Exception, what: str = "") -> None:
-        """Say what keeps a payout; of an error that is not ours its class alone."""
-        reason = type(failed).__name__
-        told = str(failed) if isinstance(failed, BillblendError) else reason
-        extra = fields(client_orderid, reason=reason)
-        log.warning("payout %s: %s%s; it is tried again", client_orderid, what, told, extra=extra)
 
 
 async def take_over(
@@ -428,13 +367,3 @@ async def _take_over(dbos: DBOS | DBOSClient, executors: Sequence[str], name: st
 
 def _workflow(name: str) -> str:
     return f"{name}.drive"
-
-
-async def _rest(news: asyncio.Event, seconds: float) -> None:
-    """Wait; news ends it."""
-    if seconds > 0:
-        try:
-            async with asyncio.timeout(seconds):
-                await news.wait()
-        except TimeoutError:
-            pass
