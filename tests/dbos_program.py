@@ -117,7 +117,10 @@ async def work(executor: str, fault: str = "") -> None:
     payouts = Orchestrator(client, journal, resolve=resolve, polling=polling)
     engine = DbosEngine(dbos, payouts, nap=float(os.environ.get("NAP", "10")))
     async with client, payouts:
-        DBOS.launch()
+        if "THREAD" in os.environ:  # DBOS finds no event loop there, and runs one of its own
+            await asyncio.to_thread(DBOS.launch)
+        else:
+            DBOS.launch()
         async with engine:
 
             async def submit(name: str) -> object:

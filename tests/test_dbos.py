@@ -21,6 +21,7 @@ from billblend_async.testing import RunningSandbox
 
 try:
     import psycopg
+    from dbos import DBOSClient
     from dbos_program import ACCOUNTS, KEY
 
     from billblend_async.engines.dbos import take_over
@@ -182,6 +183,59 @@ async def test_happy_path(application: Application) -> None:
     [(rows,)] = application.rows("SELECT count(*) FROM dbos.operation_outputs")
     assert 20 * 4 >= rows
     assert "" == await worker.end()
+
+
+async def test_a_loop_of_its_own(application: Application) -> None:
+    """DBOS that was launched outside the event loop runs workflows in another one: that works."""
+    worker = await application.start("work", "e1", THREAD="1")
+    names = [f"po-{n}" for n in range(5)]
+    for name in names:
+        await worker.do("submit", name)
+    assert {"approved"} == {await worker.do("outcome", name) for name in names}
+
+    application.sandbox.assert_paid_once(*names)
+
+
+async def test_a_process_restarts(application: Application) -> None:
+    """A process that ends kindly in the middle leaves all pending, and goes on when it is back."""
+    application.sandbox.validation = 2.0
+    names = [f"po-{n}" for n in range(20)]
+    first = await application.start("work", "e1")
+    for name in names:
+        await first.do("submit", name)
+    await until(lambda: 20 == len(application.sandbox.orders))
+    said = await first.end()
+    assert not {"ERROR", "Traceback"} & set(said.replace(":", " ").split())
+    assert [("PENDING", 20)] == application.rows(STATES)
+    second = await application.start("work", "e1")
+    assert {"approved"} == {await second.do("outcome", name) for name in names}
+
+    application.sandbox.assert_paid_once(*names)
+
+
+@contextlib.contextmanager
+def _client(database: str) -> Iterator[DBOSClient]:
+    client = DBOSClient(system_database_url=database)
+    try:
+        yield client
+    finally:
+        client.destroy()
+
+
+async def test_a_workflow_is_cancelled(application: Application) -> None:
+    """A workflow that somebody has cancelled is begun again by whoever submits its payout again."""
+    application.sandbox.validation = 3.0
+    worker = await application.start("work", "e1")
+    await worker.do("submit", "po-1")
+    await until(lambda: application.sandbox.orders)
+    with _client(application.database) as client:
+        await asyncio.to_thread(client.cancel_workflow, "billblend:po-1")
+    assert [("CANCELLED", 1)] == application.rows(STATES)
+    await worker.do("submit", "po-1")
+    assert "approved" == await worker.do("outcome", "po-1")
+
+    assert [("SUCCESS", 1)] == application.rows(STATES)
+    application.sandbox.assert_paid_once("po-1")
 
 
 async def die_at_each_pay(application: Application, program: str, kills: int) -> None:
