@@ -1,7 +1,10 @@
 """``advance`` is safe to call from anywhere at any time, however many do and whatever they know."""
 
 import asyncio
+import os
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 from fakes import FakeClient, MemoryJournal
 from house import House, house, virtually_alone
@@ -10,8 +13,10 @@ from payouts import request
 from billblend_async.models import State
 from billblend_async.sandbox import Gateway
 from billblend_async.steps import Done, Waiting
+from billblend_async.testing import RunningSandbox
 from billblend_async.wire import RequestKind
 
+PROGRAM = Path(__file__).parent / "advance_program.py"
 CHECK, PAY = RequestKind.CHECK, RequestKind.PAY
 
 
@@ -130,3 +135,29 @@ async def test_two_processes_drive_one_payout() -> None:
         assert {True} == {step.outcome.is_approved for step in told}
         assert {1} == {a.client.count(PAY, name) for name in names}
         assert {1} == {a.client.count(CHECK, name) for name in names}
+
+
+async def test_two_real_processes(billblend_sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """Two real processes that advance the same payouts all the time pay each once, and both end."""
+    names, path = [f"po-{n}" for n in range(20)], tmp_path / "payouts.db"
+    async with billblend_sandbox.orchestrator(path) as payouts:
+        for name in names:
+            await payouts.accept(request(name))
+    environ = os.environ | billblend_sandbox.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    words = (sys.executable, str(PROGRAM), str(path), *names)
+    pipe = asyncio.subprocess.PIPE
+    both = [
+        await asyncio.create_subprocess_exec(
+            *words, env=environ, stdin=pipe, stdout=pipe, stderr=pipe
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdout is not None
+        assert b"ready\n" == await process.stdout.readline()
+    told = await asyncio.gather(*(process.communicate(b"go\n") for process in both))
+
+    assert [b"", b""] == [error for _, error in told]
+    billblend_sandbox.assert_paid_once(*names)
+    ledger = billblend_sandbox.ledger.values()
+    assert {(1, 1)} == {(each["checks"], each["pays"]) for each in ledger}
