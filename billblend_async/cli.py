@@ -28,8 +28,9 @@ from .errors import (
 )
 from .guidance import complete, explain
 from .listening import add_listen
+from .options import POLL_HELP, polling, positive
 from .parameters import check_value, mask_digits
-from .payroll import POLL_HELP, Plan, add_pay, polling, positive, run_batch
+from .payroll import Plan, add_pay, run_batch
 from .polling import Polling
 from .reporting.command import add_report, add_watch
 from .request import PARAMETERS

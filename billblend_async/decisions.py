@@ -28,7 +28,8 @@ from .errors import (
 from .limits import amounts_text
 from .links import stands
 from .models import Doubt, Outcome, State
-from .payroll import POLL_HELP, Plan, add_view, check_out, polling, positive, run_payouts
+from .options import POLL_HELP, polling, positive
+from .payroll import Plan, add_view, check_out, run_payouts
 from .polling import Polling
 from .preflight import add_confirmation, confirm
 from .request import PayoutRequest

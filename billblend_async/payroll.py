@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing, closing
@@ -24,6 +23,7 @@ from .lines import JSON_HELP
 from .links import Links, journaled
 from .live import View, Watch, make_view
 from .models import Deadlines, Flow, Outcome
+from .options import POLL_HELP, deadline, polling, positive
 from .polling import Polling
 from .preflight import add_preflight, is_cleared, read_file
 from .replacement import remove_leftovers
@@ -35,19 +35,14 @@ if TYPE_CHECKING:
     from .orchestrator import Orchestrator
 
 __all__ = [
-    "POLL_HELP",
     "Plan",
     "add_pay",
     "add_view",
     "check_out",
-    "polling",
-    "positive",
     "run_batch",
     "run_payouts",
 ]
 
-POLL_HELP: Final = "seconds between two status requests for one payout (default 3:5)"
-_DEADLINES: Final = tuple(field.name for field in attrs.fields(Deadlines))
 _SIGNALS_HELP: Final = """\
 Ctrl-C (or SIGTERM) ends a run well: nothing new is sent, what is under way is recorded, and the
 same command goes on with the rest. A second one cuts it off within a second; that is safe for the
@@ -111,7 +106,7 @@ def add_pay(pay: argparse.ArgumentParser) -> None:
     )
     pay.add_argument(
         "--deadline",
-        type=_deadline,
+        type=deadline,
         action="append",
         default=[],
         metavar="NAME=SECONDS",
@@ -129,39 +124,6 @@ def add_view(command: argparse.ArgumentParser) -> None:
     )
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.epilog = f"{JSON_HELP}\n{_SIGNALS_HELP}"
-
-
-def positive(text: str) -> int:
-    """Read a whole number from 1 on."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 on")
-    return int(text)
-
-
-def polling(text: str) -> Polling:
-    """Read how often to ask."""
-    shortest, _, longest = text.partition(":")
-    try:
-        low, high = float(shortest), float(longest)
-    except ValueError:
-        raise argparse.ArgumentTypeError("must be MIN:MAX in seconds, such as 3:5") from None
-    slowest = Polling().slowest
-    if not 0 < low <= high <= slowest:
-        wrong = f"MIN must be above 0 and at most MAX, and MAX at most {slowest:g}, such as 3:5"
-        raise argparse.ArgumentTypeError(wrong)
-    return Polling(shortest=low, longest=high)
-
-
-def _deadline(text: str) -> tuple[str, float]:
-    name, _, seconds = text.partition("=")
-    if name not in _DEADLINES:
-        known = ", ".join(_DEADLINES)
-        raise argparse.ArgumentTypeError(f"must be NAME=SECONDS with one of {known}")
-    with contextlib.suppress(ValueError):
-        Deadlines(**{name: float(seconds)})  # making it checks the number
-        return name, float(seconds)
-    wrong = f"{name} must be a number of seconds above 0, such as {name}=600"
-    raise argparse.ArgumentTypeError(wrong)
 
 
 def _pay(arguments: argparse.Namespace) -> int:

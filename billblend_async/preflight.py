@@ -11,6 +11,7 @@ from .desk import check_content
 from .errors import ConfigurationError
 from .limits import add_limits, amounts_text, check_limits, limits_of
 from .models import BASE_URLS, Endpoint, Flow, is_loopback
+from .results import are_results, told_names
 from .settings import Settings
 from .survey import survey
 
@@ -64,6 +65,8 @@ def is_cleared(
     """
     check_content(arguments.journal)
     found = survey(batch, arguments.journal, settings, flow=flow, pay=pay)
+    if found.is_first and arguments.journal is not None and arguments.out is not None:
+        _check_first(batch, arguments.journal, arguments.out)
     if arguments.dry_run:
         print("without a journal:" if arguments.journal is None else f"{_with(arguments.journal)}:")
         for group in found.groups():
@@ -79,6 +82,30 @@ def is_cleared(
             is_given=arguments.yes,
         )
     return True
+
+
+def _check_first(batch: Batch, journal: Path, out: Path) -> None:
+    """Refuse a journal without payouts where the results of the file's payouts are there.
+
+    Raises:
+        ConfigurationError: Another journal knows who was paid.
+    """
+    try:
+        told = told_names(out) if out.is_file() and are_results(out) else {}
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    else:
+        ids = (row.request.client_orderid for row in batch.rows)
+        # A run that was stopped before its first payout leaves a journal without any.
+        is_there = journal.exists()
+        known = [name for name in ids if told.get(name, False) or (name in told and not is_there)]
+        if not known:
+            return
+        reason = f"holds results of {len(known):,} of these payouts, such as {known[0]}"
+    raise ConfigurationError(
+        f"--journal {journal}: this journal is new, but --out {out} {reason}; give the journal "
+        "from which they were paid, or another --out"
+    )
 
 
 def _told(batch: Batch) -> str:
@@ -115,12 +142,15 @@ def confirm(
     """
     host = _host(endpoint.base_url)
     is_real = not is_loopback(host) and host != _host(BASE_URLS["sandbox"])
-    if is_given or not (is_real or always):
+    if not (is_real or always):
+        return
+    lines = [f"About to {what}", *map(str, details), f"{_with(journal)}, at {host}."]
+    if is_given:  # nobody is asked, and a log can tell all the same
+        print("\n".join(lines), file=sys.stderr, flush=True)
         return
     if sys.stdin is None or not sys.stdin.isatty():
         why = f"{host} may move real money, and " if is_real else ""
         raise ConfigurationError(f"{why}nobody can be asked here; add --yes to {what}")
-    lines = [f"About to {what}", *map(str, details), f"{_with(journal)}, at {host}."]
     print("\n".join(lines), file=sys.stderr)
     print("Type yes to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() != "yes":

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
 from .batch import RESULT_COLUMNS, Batch, told_status
-from .cells import Form
+from .cells import Form, Unfit
 from .errors import ConfigurationError
 from .models import Outcome
 from .replacement import replacing
+from .sheets import open_sheet
 from .workbook import check_openpyxl, read_header, write_workbook
 
-__all__ = ["are_results", "check_ending", "harmless", "write_results"]
+__all__ = ["are_results", "check_ending", "harmless", "told_names", "write_results"]
 
 _CARD_COLUMNS: Final = frozenset({"credit_card_number", "expire_month", "expire_year", "cvv2"})
 _ENDINGS: Final[Mapping[str, Literal["jsonl", "xlsx"]]] = {
@@ -26,6 +27,8 @@ _ENDINGS: Final[Mapping[str, Literal["jsonl", "xlsx"]]] = {
 }
 _MISLEADING: Final = frozenset({".json", ".ods", ".xls", ".xlsb", ".xlsm"})
 _LONGEST_HEADER: Final = 1 << 20
+_NOTHING_KNOWN: Final = ("unfinished", "conflict")
+"""How a row is told for which nothing was accepted, as after a run that was stopped at once."""
 
 _TRIGGERS: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"
 _FORMULA: Final = re.compile(rf"[\s\0]*[{_TRIGGERS}]|[\t\r\n]")
@@ -61,6 +64,27 @@ def are_results(path: Path) -> bool:
         with contextlib.suppress(ValueError, RecursionError):
             return tuple(json.loads(text))[-len(RESULT_COLUMNS) :] == RESULT_COLUMNS
     return not text or any(text.endswith(mark.join(RESULT_COLUMNS)) for mark in ",;\t")
+
+
+def told_names(path: Path) -> dict[str, bool]:
+    """List the client_orderids of which a results file tells, as far as it can be read.
+
+    Returns:
+        For each, whether it tells of more than that nothing is known.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    names: dict[str, bool] = {}
+    with path.open("rb") as file:
+        sheet = open_sheet(file, ending=path.suffix)
+        for record in sheet.records:
+            if isinstance(record, Unfit):
+                break
+            row = dict(zip(sheet.columns, map(str, record.cells), strict=False))
+            is_known = row.get("status") not in _NOTHING_KNOWN or row.get("paynet_order_id") != ""
+            names[row.get("client_orderid", "").strip()] = is_known
+    return names
 
 
 def write_results(path: Path, batch: Batch, outcomes: Mapping[str, Outcome]) -> None:

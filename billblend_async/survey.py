@@ -63,12 +63,14 @@ class Survey:
         outcomes: Those that the journal knows, by client_orderid.
         new: What a run does with the others.
         released: Those for which a pay may have left already, and a person allows another.
+        is_first: Whether the journal holds no payout at all.
     """
 
     batch: Batch
     outcomes: Mapping[str, Outcome]
     new: str
     released: frozenset[str] = frozenset()
+    is_first: bool = False
 
     def groups(self) -> list[Group]:
         """Sort the rows by what a run does with them."""
@@ -115,7 +117,7 @@ def survey(
         InvalidInput: The journal holds ids of the file for other payouts; every line is named.
         JournalError: The journal cannot be read, or is somebody else's.
     """
-    found, key = _find(batch, journal, settings)
+    found, key, names = _find(batch, journal, settings)
     problems = []
     for row in batch.rows:
         payout = found.get(row.request.client_orderid)
@@ -127,7 +129,8 @@ def survey(
     new = "to be paid in one step" if flow is Flow.ONE_STEP else "to be checked and then paid"
     outcomes = {name: outcome(payout) for name, payout in found.items()}
     released = frozenset(name for name, payout in found.items() if is_released(payout))
-    return Survey(batch, outcomes, new if pay else "to be checked only", released)
+    new = new if pay else "to be checked only"
+    return Survey(batch, outcomes, new, released, is_first=not names)
 
 
 def approvable(
@@ -138,7 +141,7 @@ def approvable(
     Raises:
         JournalError: The journal cannot be read, or is somebody else's.
     """
-    found, key = _find(batch, journal, settings)
+    found, key, _ = _find(batch, journal, settings)
     same = (
         found[row.request.client_orderid]
         for row in batch.rows
@@ -165,10 +168,10 @@ def is_approvable(told: Outcome) -> bool:
 
 def _find(
     batch: Batch, journal: Path | None, settings: Settings
-) -> tuple[dict[str, Payout], bytes]:
-    """Read the payouts of a file that the journal knows, and the key of its fingerprints."""
+) -> tuple[dict[str, Payout], bytes, list[str]]:
+    """Read the payouts of a file that the journal knows, its fingerprints' key and all its ids."""
     if journal is None:
-        return {}, b""
+        return {}, b"", []
     from .journal import Owner
     from .journal.lookup import Lookup
 
@@ -182,7 +185,7 @@ def _find(
             patience.hear(done)
             if payout is not None:
                 known[name] = payout
-        return known, lookup.fingerprint_key
+        return known, lookup.fingerprint_key, lookup.names()
 
 
 def _conflict(payout: Payout, request: PayoutRequest, key: bytes, flow: Flow, *, pay: bool) -> str:

@@ -93,10 +93,10 @@ ARROWS: dict[str, set[str]] = {
     "sheets": {"request", "cells", "workbook"},
     "batch": VALUES | {"cells", "sheets", "workbook"},
     "replacement": set(),
-    "results": VALUES | {"batch", "cells", "replacement", "workbook"},
+    "results": VALUES | {"batch", "cells", "replacement", "sheets", "workbook"},
     "limits": VALUES | {"batch", "payout"},
     "survey": VALUES | {"batch", "console", "journal", "limits", "payout", "settings"},
-    "preflight": VALUES | {"batch", "desk", "limits", "settings", "survey"},
+    "preflight": VALUES | {"batch", "desk", "limits", "results", "settings", "survey"},
     "report": VALUES,
     "timeline": set(),
     "standing": VALUES | {"batch", "payout"},
@@ -120,7 +120,8 @@ ARROWS: dict[str, set[str]] = {
     | {"batch", "client", "console", "ending", "lines", "orchestrator", "screen"}
     | {"snapshot", "tally"},
     "links": VALUES | {"batch", "orchestrator", "payout", "results"},
-    "payroll": {"batch", "console", "desk", "models", "orchestrator"}
+    "options": {"models", "polling"},
+    "payroll": {"batch", "console", "desk", "models", "options", "orchestrator"}
     | {"polling", "preflight", "replacement", "report", "results", "settings"}
     | {"ending", "lines", "links", "live", "screen", "tally"},
     "entrance": {"cli"},
@@ -128,7 +129,7 @@ ARROWS: dict[str, set[str]] = {
     "doctor": {"answers", "client", "console", "exchange", "journal", "keys", "models", "settings"}
     | {"transport"},
     "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
-    | {"limits", "orchestrator", "payroll", "polling", "preflight", "request", "survey"}
+    | {"limits", "options", "orchestrator", "payroll", "polling", "preflight", "request", "survey"}
     | {"ending", "links", "tally"},
     "testing": VALUES | {"keys", "client", "journal", "orchestrator", "polling", "sandbox"},
     "cli": set(FILES),

@@ -437,6 +437,15 @@ class TestConfirmation:
         for word in ("About to pay 1 payout\n", "5.00 EUR", "payouts.db", ".com", "Type yes"):
             assert word in error
 
+    def test_yes_beforehand(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Where the command says yes, what would have been asked is said, and nobody waits."""
+        ask("production", is_given=True)
+        out, error = capsys.readouterr()
+
+        assert ("", 3) == (out, error.count("\n"))
+        for words in ("About to pay 1 payout\n", "5.00 EUR", "with the new journal payouts.db, at"):
+            assert words in error
+
     @pytest.mark.parametrize("answer", ["", "\n", "y\n", "no\n", "yes please\n"])
     def test_no(self, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
         """Anything but yes is no."""
@@ -480,6 +489,37 @@ class TestCommand:
         assert "1 new: 4.50 EUR" in out
         assert "3 finished: 7.50 EUR, to be left alone" in out
         assert (before, requests) == (after, len(desk.sandbox.gateway.requests))
+
+    @pytest.mark.parametrize("end", ["csv", "jsonl", "xlsx"])
+    async def test_another_journal(self, desk: Desk, end: str) -> None:
+        """Results of the file's payouts and a journal without any are not of one run: nobody pays.
+
+        That is so with --yes as well, and whatever form the results have.
+        """
+        file, out = desk.write(3, accounts=["1234567890"]), f"results.{end}"
+        first = ("pay", file, "--journal", "payouts.db", "--out", out, *FAST)
+        assert 0 == (await desk.billblend(*first))[0]
+        sends, before = desk.sends, (desk.folder / out).read_bytes()
+        again = ("--journal", "elsewhere.db", "--out", out, "--yes", *FAST)
+        for more in ((), ("--dry-run",)):
+            status, _, error = await desk.billblend("pay", file, *again, *more)
+            assert (4, 1) == (status, error.count("\n"))
+            assert "--journal elsewhere.db: this journal is new, but --out results." in error
+            assert "holds results of 3 of these payouts, such as po-0; give the journal" in error
+        assert (sends, before) == (desk.sends, (desk.folder / out).read_bytes())
+        assert not (desk.folder / "elsewhere.db").exists()
+
+        # One that was made and never used, such as with a wrong endpoint, knows nobody either.
+        other = desk.write(1, "other.csv", accounts=["1234567890"], prefix="other-")
+        right, desk.environ["BILLBLEND_ENDPOINT_ID"] = desk.environ["BILLBLEND_ENDPOINT_ID"], "1"
+        words = ("--journal", "elsewhere.db", "--out", "other-results.csv", *FAST)
+        assert 4 == (await desk.billblend("pay", other, *words))[0]
+        desk.environ["BILLBLEND_ENDPOINT_ID"] = right
+        assert (desk.folder / "elsewhere.db").exists()
+        assert 4 == (await desk.billblend("pay", file, *again))[0]
+        assert sends == desk.sends
+        assert 0 == (await desk.billblend("pay", other, *words))[0]
+        assert sends + 2 == desk.sends
 
     async def test_dry_run_without_settings(self, desk: Desk) -> None:
         """A dry run tells what the file holds before it tells that a setting is missing."""

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from ..errors import BillblendError
+from ..models import State
 from ..payout import Payout
 from . import Owner
 from .database import Database
@@ -16,6 +17,7 @@ __all__ = ["Lookup"]
 
 PAGE: Final = 64
 """Payouts that are read in one transaction; nobody can write meanwhile."""
+_ALL_STATES: Final = f" {' '.join(State)} "
 
 
 class Lookup:
@@ -63,6 +65,16 @@ class Lookup:
     def fingerprint_key(self) -> bytes:
         """The secret under which receivers are fingerprinted; empty where no payout is known."""
         return self._database.key
+
+    def names(self) -> list[str]:
+        """List the ids of all payouts, which is cheap: none of them is read."""
+        if self._is_new:
+            return []
+        job = Job[Database](lambda database: database.listed(_ALL_STATES), writes=False)
+        [found] = self._database.transact([job])
+        if isinstance(found, BillblendError):
+            raise found
+        return found if isinstance(found, list) else []
 
     def find(self, client_orderids: Sequence[str]) -> Iterator[Payout | None]:
         """Look payouts up in this order; None for each that the journal does not know."""
