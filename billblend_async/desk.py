@@ -63,6 +63,7 @@ def check_journal(journal: Path | None) -> None:
     """Refuse a journal that is not there: a new one knows nothing, so its path is a mistake."""
     if journal is None:
         return
+    check_content(journal)
     reason = "there is no such file"
     try:
         if journal.is_file():
@@ -71,11 +72,13 @@ def check_journal(journal: Path | None) -> None:
         reason = f"it cannot be looked at ({error.strerror}); mend the permissions"
     if reason:
         raise ConfigurationError(f"--journal {journal}: {reason}")
-    check_content(journal)
 
 
 def check_content(journal: Path | None) -> None:
-    """Refuse a file that is no journal, such as the payouts file itself."""
+    """Refuse what is no journal in a file, such as the payouts file itself."""
+    if str(journal) == ":memory:":
+        wrong = "a journal in memory forgets who was paid; give a file's path"
+        raise ConfigurationError(f"--journal {journal}: {wrong}")
     if journal is None or not journal.is_file():
         return
     if journal.with_name(f"{journal.name}.key").exists():

@@ -26,6 +26,7 @@ __all__ = [
     "is_callback_address",
     "is_loopback",
     "is_safe_link",
+    "moves_real_money",
 ]
 
 BASE_URLS: Final = {
@@ -77,7 +78,7 @@ class Endpoint:
     @property
     def is_production(self) -> bool:
         """Whether money that moves here is real."""
-        return urlsplit(self.base_url).hostname == urlsplit(BASE_URLS["production"]).hostname
+        return moves_real_money(self.base_url)
 
 
 def _split_url(url: str) -> SplitResult | None:
@@ -114,6 +115,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def moves_real_money(base_url: str) -> bool:
+    """Tell whether money that moves at an address may be real.
+
+    It is everywhere but in the gateway's sandbox and on this machine: the gateway is also reached
+    under names of its partners.
+    """
+    host = (urlsplit(base_url).hostname or "").rstrip(".")
+    return not is_loopback(host) and host != urlsplit(BASE_URLS["sandbox"]).hostname
 
 
 def is_safe_link(url: str) -> bool:

@@ -10,7 +10,7 @@ from .batch import Batch, read_batch
 from .desk import check_content
 from .errors import ConfigurationError
 from .limits import add_limits, amounts_text, check_limits, limits_of
-from .models import BASE_URLS, Endpoint, Flow, is_loopback
+from .models import Endpoint, Flow, moves_real_money
 from .results import are_results, told_names
 from .settings import Settings
 from .survey import survey
@@ -140,8 +140,8 @@ def confirm(
     Raises:
         ConfigurationError: Nobody can be asked, or they do not say yes.
     """
-    host = _host(endpoint.base_url)
-    is_real = not is_loopback(host) and host != _host(BASE_URLS["sandbox"])
+    host = (urlsplit(endpoint.base_url).hostname or "").rstrip(".")
+    is_real = moves_real_money(endpoint.base_url)
     if not (is_real or always):
         return
     lines = [f"About to {what}", *map(str, details), f"{_with(journal)}, at {host}."]
@@ -155,7 +155,3 @@ def confirm(
     print("Type yes to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() != "yes":
         raise ConfigurationError("not confirmed, so nothing was sent")
-
-
-def _host(base_url: str) -> str:
-    return (urlsplit(base_url).hostname or "").rstrip(".")

@@ -453,12 +453,31 @@ def test_the_repr_shows_path_and_state_only(path: Path) -> None:
     assert repr(SqliteJournal(path)) == f"<SqliteJournal {path} new>"
 
 
-@pytest.mark.parametrize("base_url", [BASE_URLS["production"], "https://PAY.billblend.com:443/x"])
-async def test_memory_never_serves_production(base_url: str) -> None:
-    """A journal in memory refuses the production gateway, however its address is written."""
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        BASE_URLS["production"],
+        "https://PAY.billblend.com:443/x",
+        "https://pay.billblend.com./checkout",
+        "https://gate.example.com/checkout",
+        "https://sandbox.billblend.com.example.com/checkout",
+    ],
+)
+async def test_memory_never_serves_real_money(base_url: str) -> None:
+    """A journal in memory refuses every gateway where money is real, however it is written."""
     journal = SqliteJournal(":memory:")
     with pytest.raises(ConfigurationError, match="in memory"):
         await journal.open(attrs.evolve(OWNER, base_url=base_url))
+
+
+@pytest.mark.parametrize(
+    "base_url", [BASE_URLS["sandbox"], "http://127.0.0.1:8/checkout", "http://[::1]/checkout"]
+)
+async def test_memory_serves_tests(base_url: str) -> None:
+    """A journal in memory takes the gateway's sandbox and this machine."""
+    journal = SqliteJournal(":memory:")
+    await journal.open(attrs.evolve(OWNER, base_url=base_url))
+    await journal.aclose()
 
 
 # The key

@@ -104,12 +104,14 @@ class TestBaseUrl:
             (PRODUCTION, True),
             ("HTTPS://PAY.Billblend.com/checkout/", True),
             ("https://pay.billblend.com:443/checkout", True),
+            ("https://gate.example.com/checkout", True),
+            ("https://sandbox.billblend.com./checkout", False),
             ("sandbox", False),
             ("http://localhost/checkout", False),
         ],
     )
     def test_production(self, url: str, real: bool) -> None:  # noqa: FBT001 - a column
-        """Money that moves on the production host is real, however its URL is written."""
+        """Money is real everywhere but in the sandbox and here, however the URL is written."""
         assert real is Endpoint(base_url=url, endpoint_id=1).is_production
 
 

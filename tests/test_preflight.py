@@ -621,6 +621,16 @@ class TestCommand:
         assert "--journal other.csv: this is no journal; give the path of one" in error
         assert before == other.read_bytes()
 
+    @pytest.mark.parametrize("path", [":memory:", "./:memory:"])
+    async def test_journal_in_memory(self, desk: Desk, path: str) -> None:
+        """A command takes no journal in memory, also not where money is no real one."""
+        words = ("--journal", path, "--out", "results.csv", "--yes")
+        status, out, error = await desk.billblend("pay", desk.write(1), *words)
+
+        assert (4, "", 1) == (status, out, error.count("\n"))
+        assert "--journal :memory:: a journal in memory forgets who was paid; give" in error
+        assert 0 == desk.sends
+
     def test_missing_paths(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Without --dry-run the journal and the results file must be given."""
         with pytest.raises(SystemExit) as caught:

@@ -4,7 +4,6 @@ import os
 from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from ..errors import (
     ClaimLost,
@@ -16,7 +15,7 @@ from ..errors import (
 )
 from ..events import Event, Opened, Restored
 from ..machine import evolve
-from ..models import BASE_URLS, State
+from ..models import State, moves_real_money
 from ..payout import Payout, open_payout
 from . import Owner
 from .database import Database, journal_mode
@@ -70,7 +69,7 @@ class SqliteJournal:
 
     Args:
         path: The file; made when it is not there. ``":memory:"`` is for tests: it forgets
-            everything when it is closed, so it refuses production.
+            everything when it is closed, so it serves the sandbox and this machine only.
         busy_timeout: Seconds to wait for another program that holds the file.
         random_bytes: Where the key comes from.
     """
@@ -113,9 +112,10 @@ class SqliteJournal:
         """
         if self._state != "new":
             raise ConfigurationError("a journal is opened once; make another one for the file")
-        if self._path == ":memory:" and _is_production(owner):
+        if self._path == ":memory:" and moves_real_money(owner.base_url):
             raise ConfigurationError(
-                "a journal in memory forgets who was paid; give production a journal in a file"
+                "a journal in memory forgets who was paid; it is for the sandbox and this machine, "
+                "so give a journal in a file"
             )
         database = Database(
             self._path,
@@ -240,11 +240,6 @@ class SqliteJournal:
         if self._state != "open" or self._writer is None:
             raise ClosedError("journal")
         return await self._writer.submit(work, writes=writes)
-
-
-def _is_production(owner: Owner) -> bool:
-    """Compare hosts, so that no other spelling of the address gets past."""
-    return urlsplit(owner.base_url).hostname == urlsplit(BASE_URLS["production"]).hostname
 
 
 def _checked(client_orderid: str) -> str:
