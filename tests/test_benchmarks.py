@@ -147,5 +147,5 @@ def test_paperwork(tmp_path: Path) -> None:
     found = paperwork.measure(2, tmp_path)
 
     assert ["dry run", "run", "report"] == list(found)[:3]
-    assert all(seconds > 0 for seconds in found.values())
+    assert all(min(seconds) > 0 for seconds in found.values())
     assert 3 == len((tmp_path / "report.csv").read_text("utf-8").splitlines())
