@@ -94,6 +94,7 @@ class Client:
         self.login = credentials.login
         self.max_sends = max_sends
         self._nonce = nonce
+        self._wall_clock = wall_clock
         self._merchant_control = credentials.merchant_control
         self._callback_controls = credentials.callback_controls
         self._status_version = status_version or (2 if self._merchant_control else 4)
@@ -179,7 +180,7 @@ class Client:
         """
         read = partial(read_send_answer, client_orderid=request.client_orderid)
         form = build_payout(request)
-        return await self._move(RequestKind.CHECK, form, read, Departure(before_send), after)
+        return await self._move(RequestKind.CHECK, form, read, self._departure(before_send), after)
 
     async def pay(
         self,
@@ -194,7 +195,7 @@ class Client:
             read_send_answer, client_orderid=client_orderid, paynet_order_id=paynet_order_id
         )
         form = build_pay(self.login, client_orderid, paynet_order_id)
-        return await self._move(RequestKind.PAY, form, read, Departure(before_send), after)
+        return await self._move(RequestKind.PAY, form, read, self._departure(before_send), after)
 
     async def payout(
         self,
@@ -206,7 +207,10 @@ class Client:
         """Send the one-step payout, which pays at once. Arguments and answers are as of check."""
         read = partial(read_send_answer, client_orderid=request.client_orderid)
         form = build_payout(request)
-        return await self._move(RequestKind.PAYOUT, form, read, Departure(before_send), after)
+        return await self._move(RequestKind.PAYOUT, form, read, self._departure(before_send), after)
+
+    def _departure(self, before_send: BeforeSend | None) -> Departure:
+        return Departure(before_send, wall_clock=self._wall_clock)
 
     async def status(
         self,

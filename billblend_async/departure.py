@@ -1,18 +1,25 @@
 """Watches one request leave: the proof that nothing was sent, or that it may have been."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-__all__ = ["BeforeSend", "Departure", "MayNotLeave"]
+__all__ = ["LONGEST_STAND", "BeforeSend", "Departure", "MayNotLeave"]
 
 BeforeSend = Callable[[], Awaitable[None]]
 """Awaited right before the first byte; if it raises, nothing is sent."""
 
+LONGEST_STAND: Final = 10.0
+"""Seconds that may lie between the leave to go and the last part of a request."""
+_HEAD: Final = ".send_request_headers.started"
+_BODY: Final = ".send_request_body.started"
+_FOLLOWED: Final = (_HEAD, _BODY)
 _NOBODY_WAITS: Final = "nobody waits for this request any more"
 
 
 class MayNotLeave(Exception):
-    """Keeps a request from leaving a second time, or for nobody."""
+    """Keeps a request from leaving a second time, too late, or for nobody."""
 
 
 class Departure:
@@ -23,6 +30,14 @@ class Departure:
     connection is open and before the first byte. Over any other transport, whose insides cannot be
     seen, the request counts as leaving before that transport is called.
 
+    A program may stand still for minutes at any moment, as when its machine is paused, and others
+    may decide meanwhile what becomes of the payout. So the clocks are looked at once more when the
+    head has left and the body has not: a head alone does nothing.
+
+    Args:
+        before_send: Awaited right before the first byte.
+        wall_clock: Seconds since the epoch, which goes on while a machine sleeps.
+
     Attributes:
         may_have_left: Whether the first byte may have left this machine.
         refusal: What ``before_send`` raised; then nothing was sent.
@@ -31,10 +46,17 @@ class Departure:
 
     EXTENSION: Final = "billblend.departure"
 
-    __slots__ = ("_before_send", "is_over", "may_have_left", "refusal")
+    __slots__ = ("_before_send", "_left_at", "_wall_clock", "is_over", "may_have_left", "refusal")
 
-    def __init__(self, before_send: BeforeSend | None = None) -> None:
+    def __init__(
+        self,
+        before_send: BeforeSend | None = None,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._before_send = before_send
+        self._wall_clock = wall_clock
+        self._left_at = (0.0, 0.0)
         self.may_have_left = False
         self.is_over = False
         self.refusal: BaseException | None = None
@@ -55,8 +77,28 @@ class Departure:
         if self.is_over:
             raise MayNotLeave(_NOBODY_WAITS)
         self.may_have_left = True
+        self._left_at = self._now()
+
+    def go_on(self) -> None:
+        """Let the rest of the request go, unless its head has left too long ago.
+
+        Raises:
+            MayNotLeave: The program stood still in between, or nobody waits any more.
+        """
+        if self.is_over:
+            raise MayNotLeave(_NOBODY_WAITS)
+        passed = [now - then for now, then in zip(self._now(), self._left_at, strict=True)]
+        if max(map(abs, passed)) > LONGEST_STAND:
+            raise MayNotLeave("the program stood still while the request was leaving")
+
+    def _now(self) -> tuple[float, float]:
+        return asyncio.get_running_loop().time(), self._wall_clock()
 
     async def on_trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Follow httpcore's trace; a proxy's CONNECT carries nothing of the request."""
-        if name.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+        if not name.endswith(_FOLLOWED) or info["request"].method == b"CONNECT":
+            return
+        if name.endswith(_HEAD):
             await self.leave()
+        else:
+            self.go_on()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import product
 from typing import Any
 
+import attrs
 import psycopg
 import pytest
 from cutting import Cutter, Where
@@ -18,6 +19,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from billblend_async.errors import (
+    ClaimLost,
     ConfigurationError,
     InvalidInput,
     JournalDamaged,
@@ -25,8 +27,10 @@ from billblend_async.errors import (
     JournalUnavailable,
 )
 from billblend_async.events import CheckStarted
+from billblend_async.journal import connections
 from billblend_async.journal.migrations import MIGRATIONS, VERSION
 from billblend_async.journal.postgres import PostgresJournal
+from billblend_async.journal.statements import Statements
 from billblend_async.models import State
 from billblend_async.payout import open_payout
 
@@ -404,3 +408,36 @@ async def test_many_programs_share_the_claims(server: Postgres, schema: str) -> 
     assert sorted(name for names in won for name in names) == sorted(names)
     for journal in journals:
         await journal.aclose()
+
+
+async def test_a_program_that_stands_still_holds_nobody_up(
+    server: Postgres, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that freezes before its COMMIT is cut off: others go on, and it has lost."""
+    monkeypatch.setattr(connections, "SILENCE", 0.3)
+    frozen = await opened_journal(server, schema)
+    rival = await opened_journal(server, schema, patience=5.0)
+    payout = await rival.accept(opened())
+    becomes, event = grow(payout, (CheckStarted(at=START + 1),))[0]
+    stands, wakes = asyncio.Event(), asyncio.Event()
+    rightly = Statements._ours
+
+    async def stand_still(self: Statements, *arguments: Any) -> set[bytes]:
+        written = await rightly(self, *arguments)
+        if self is frozen._statements and not stands.is_set():
+            stands.set()
+            await wakes.wait()
+        return written
+
+    monkeypatch.setattr(Statements, "_ours", stand_still)
+    freezing = asyncio.create_task(frozen.append(becomes, event))
+    await stands.wait()
+
+    await rival.append(becomes, attrs.evolve(event, at=START + 2))
+
+    wakes.set()
+    with pytest.raises(ClaimLost):
+        await freezing
+    assert [START + 2] == [e.at for e in (await rival.history("po-1"))[1:]]
+    await frozen.aclose()
+    await rival.aclose()

@@ -520,6 +520,55 @@ class TestDeparture:
 
         assert departure.may_have_left is leaves
 
+    @pytest.mark.parametrize("stood", [-60.0, 60.0])
+    async def test_a_program_that_stood_still_stops(self, stood: float) -> None:
+        """A request whose head left long ago is not made whole, and it may have left."""
+        now = 1000.0
+        departure = Departure(wall_clock=lambda: now)
+        request = {"request": httpcore.Request("POST", URL)}
+        await departure.on_trace("http11.send_request_headers.started", request)
+        now += 9.0
+        await departure.on_trace("http11.send_request_body.started", request)
+
+        now += stood
+        with pytest.raises(MayNotLeave):
+            await departure.on_trace("http11.send_request_body.started", request)
+
+        assert departure.may_have_left
+
+    async def test_nobody_waits_for_the_rest(self) -> None:
+        """A request that is given up after its head has left is not made whole."""
+        departure = Departure()
+        await departure.leave()
+        departure.is_over = True
+
+        with pytest.raises(MayNotLeave):
+            departure.go_on()
+
+    async def test_stood_still_on_a_socket(self) -> None:
+        """Over httpx's own transport such a request leaves as a head, and counts as unknown."""
+        bodies: list[bytes] = []
+        closed = asyncio.Event()
+
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"POST ")
+            bodies.append(await reader.read())
+            writer.close()
+            closed.set()
+
+        server = await asyncio.start_server(take, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        ticks = iter((1000.0, 1060.0))
+        departure = Departure(wall_clock=lambda: next(ticks))
+        async with httpx.AsyncHTTPTransport(verify=TLS) as inner:
+            failure = await lane(inner).post(f"http://127.0.0.1:{port}/", BODY, departure)
+            await closed.wait()
+        server.close()
+
+        assert Failure("MayNotLeave", may_have_left=True) == failure
+        assert [b""] == bodies
+
 
 HEADERS_START = "http11.send_request_headers.started"
 PROOFS = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}

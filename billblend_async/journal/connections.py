@@ -21,6 +21,8 @@ __all__ = ["Connections", "OwnPool", "Pool", "Transaction", "describe"]
 
 Row = tuple[Any, ...]
 
+SILENCE: Final = 5.0
+"""Seconds after which the server ends a transaction whose program says nothing more."""
 _OURS: Final[Mapping[str, str | int]] = {
     # A server that is gone is noticed while somebody waits for it.
     "connect_timeout": 5,
@@ -32,7 +34,8 @@ _OURS: Final[Mapping[str, str | int]] = {
 }
 _WORTH_ANOTHER: Final = (
     *("08", "40", "53", "57"),  # connections, rollbacks, resources, operators
-    *("25006", "55P03"),  # a standby that is about to be the primary; a lock that is held
+    # A standby that is about to be the primary; our own silence; a lock that is held.
+    *("25006", "25P03", "55P03"),
 )
 _NO_TABLES: Final = ("3F000", "42P01")
 _PASSING: Final = ("starting up", "shutting down", "recovery", "too many", "remaining connection")
@@ -52,6 +55,7 @@ class Transaction:
     """A transaction in which each statement sees what was committed before it."""
 
     _connection: psycopg.AsyncConnection[Any]
+    _pipeline: psycopg.AsyncPipeline
     _schema: str
 
     async def run(self, sql: str, values: Mapping[str, object] | None = None) -> None:
@@ -60,7 +64,9 @@ class Transaction:
 
     async def rows(self, sql: str, values: Mapping[str, object] | None = None) -> list[Row]:
         """Execute a statement and fetch its rows."""
-        return await (await self._execute(sql, values)).fetchall()
+        cursor = await self._execute(sql, values)
+        await self._pipeline.sync()  # or the server would not count our silence
+        return await cursor.fetchall()
 
     async def _execute(
         self, sql: str, values: Mapping[str, object] | None
@@ -95,12 +101,16 @@ class Connections:
         with self._telling():
             async with (
                 self.pool.connection() as connection,
-                connection.pipeline(),
+                connection.pipeline() as pipeline,
                 connection.transaction(),
             ):
-                transaction = Transaction(connection, self.schema)
+                transaction = Transaction(connection, pipeline, self.schema)
                 # Whatever the role or the pool prefers: a second look must see what has changed.
                 await transaction.run("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                # A program that stands still in between, or whose machine is gone, holds its locks
+                # until the server hears of that, which by default takes hours.
+                silence = f"SET LOCAL idle_in_transaction_session_timeout = {1000 * SILENCE:.0f}"
+                await transaction.run(silence)
                 yield transaction
 
     @contextlib.contextmanager

@@ -3,9 +3,11 @@
     python -m simulation --seed 42 --profile swarm    # what happens in this world, line by line
     python -m simulation --soak 600 --workers 2       # ten minutes of fresh seeds, and the figures
     python -m simulation --soak 600 --profile wire    # likewise, as real HTTP requests
+    python -m simulation --soak 600 --profile shared  # rivals that freeze, on one PostgreSQL
     python -m simulation --crashes 10000              # all crash points and so many pairs of them
     python -m simulation --hunt                       # find each planted bug and write killers.json
     python -m simulation --hunt --profile wire        # likewise those of client and transport
+    python -m simulation --hunt --profile shared      # likewise those of a journal that is shared
 
 It ends with 1 when a rule was broken, and prints the line that replays each seed that broke one.
 """
@@ -14,7 +16,7 @@ import argparse
 import time
 
 from . import crowd
-from .coverage import POSSIBLE, POSSIBLE_ON_THE_WIRE, missing
+from .coverage import POSSIBLE, POSSIBLE_IF_SHARED, POSSIBLE_ON_THE_WIRE, missing
 from .crashes import BASES, all_points, pairs, run_deaths
 from .hunt import write_killers
 from .plan import PROFILES
@@ -70,7 +72,11 @@ def _soak(options: argparse.Namespace) -> Sum:
         if total.seconds - told > 10:
             told = total.seconds
             print(total, flush=True)
-    possible = {"swarm": POSSIBLE, "wire": POSSIBLE_ON_THE_WIRE}.get(options.profile)
+    possible = {
+        "swarm": POSSIBLE,
+        "wire": POSSIBLE_ON_THE_WIRE,
+        "shared": POSSIBLE_IF_SHARED,
+    }.get(options.profile)
     if possible is not None:
         print("never hit:", missing(total.hits, possible) or "nothing")
     return total

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Final
 
-__all__ = ["POSSIBLE", "POSSIBLE_ON_THE_WIRE", "Hits", "missing"]
+__all__ = ["POSSIBLE", "POSSIBLE_IF_SHARED", "POSSIBLE_ON_THE_WIRE", "Hits", "missing"]
 
 Hits = Counter[tuple[str, str]]
 """How often each fault was hit at each step."""
@@ -110,6 +110,23 @@ WIRE_FAULTS: Final = (
 """What happens to bytes between two machines."""
 KEPT_FAULTS: Final = ("stale-connection",)
 """What happens to connections that are used again."""
+STATEMENTS: Final = ("settle", "write", "read", "page")
+SERVER_FAULTS: Final = (
+    "lost-before",
+    "lost-after",
+    "executed-late",
+    "committed-late",
+    "hangs",
+    "restarts",
+    "rolled-back",
+    "refused",
+    "freezes-before-commit",
+    "freezes-after-commit",
+)
+"""What happens to a statement of a journal's server, and to its program meanwhile."""
+FREEZES: Final = ("freezes-at-times", "freezes-on-the-brink")
+MOMENTS: Final = ("at-a-time", "at-a-turn", "head", "body", "before-commit", "after-commit")
+"""When a program stands still."""
 STATES: Final = (
     "new",
     "checking",
@@ -171,6 +188,14 @@ POSSIBLE_ON_THE_WIRE: Final = frozenset(
     + [("callback", fault) for fault in (*CALLBACK_FAULTS, *ANSWERS)]
 )
 """Every pair that a run over enough seeds must hit at the level of HTTP requests."""
+
+POSSIBLE_IF_SHARED: Final = frozenset(
+    [(statement, fault) for statement in STATEMENTS for fault in SERVER_FAULTS]
+    + [("freeze", moment) for moment in (*MOMENTS, "woke-too-late", "hung-up", "sent-late")]
+    + [("server", "broke-off"), ("world", "replaced"), ("world", "advance-at-once")]
+    + [("crash", state) for state in STATES]
+)
+"""Every pair that a run over enough seeds must hit on a journal that programs share."""
 
 
 def missing(hits: Hits, possible: frozenset[tuple[str, str]] = POSSIBLE) -> list[tuple[str, str]]:

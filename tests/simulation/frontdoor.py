@@ -69,8 +69,11 @@ class FrontDoor:
 
     def takes(self, stream: Stream, trip: Trip, request: Request) -> None:
         """Verify a request and hand it to the gateway, or lose it before."""
-        form = self._verify(trip, request)
-        fate, fault = self._fate, trip.fault
+        form, fate, fault = self._verify(trip, request), self._fate, trip.fault
+        if trip.send is not None:
+            self._invariants.sees_whole(trip.send, trip.stood)
+            if trip.stood:
+                fate.hit("freeze", "sent-late")
         is_lost = fault == "reset-unacted" or (fault in _MAY_NOT_ACT and fate.random.random() < 0.5)
         if is_lost:
             fields = {"type": "error", "error-code": "102", "error-message": "internal"}

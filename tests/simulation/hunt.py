@@ -8,11 +8,11 @@ from typing import Final
 
 import attrs
 
-from . import miscarriages  # noqa: F401 - it lists its bugs
+from . import miscarriages, mislaying  # noqa: F401 - they list their bugs
 from .bugs import BUGS, planted
 from .crowd import workers
 from .plan import Profile
-from .planting import WIRE_BUGS
+from .planting import SHARED_BUGS, WIRE_BUGS
 from .world import run_seed
 
 __all__ = ["KILLERS", "MOST_SEEDS", "Kill", "find", "read_killers", "write_killers"]
@@ -22,6 +22,7 @@ MOST_SEEDS: Final = 2000
 KILLERS: Final[dict[Profile, Path]] = {
     "swarm": Path(__file__).with_name("killers.json"),
     "wire": Path(__file__).with_name("wire_killers.json"),
+    "shared": Path(__file__).with_name("shared_killers.json"),
 }
 """For each bug how many seeds it took, and some that find it; written by ``--hunt``."""
 _ENOUGH: Final = 3
@@ -81,7 +82,7 @@ def read_killers(profile: Profile = "swarm") -> dict[str, Kill]:
 
 def write_killers(profile: Profile, *, count: int) -> int:
     """Find every bug, print and write the table; 1 when one was not found."""
-    table, bugs = {}, WIRE_BUGS if profile == "wire" else BUGS
+    table, bugs = {}, {"wire": WIRE_BUGS, "shared": SHARED_BUGS}.get(profile, BUGS)
     with workers(count) as pool:
         for kill in pool.map(partial(find, profile=profile), bugs):
             print(f"{kill.found_after!s:>5} seeds  {kill.bug}: {kill.rule}", flush=True)

@@ -46,6 +46,7 @@ from .sending import Send
 __all__ = ["Invariants"]
 
 _OLDEST_CLAIM: Final = 10.0
+_OLDEST_REQUEST: Final = 20.0
 _RELEASE_AFTER: Final = 60.0
 _NOT_SEEN_FOR: Final = 30.0
 _NOT_SEEN_TIMES: Final = 5
@@ -132,12 +133,18 @@ class Invariants(Manners):
             self.fail("sent without being accepted", name)
             return
         claim = books.claims[-1] if books.claims else None
+        if send.whose is not None and send.whose.was_frozen:
+            # It may have stood still after its claim, and others have gone on. A head alone does
+            # nothing: what follows it has to be in time, see below.
+            ours = [each for each in books.claims if each.whose is send.whose]
+            claim = ours[-1] if ours else None
         if claim is None or claim.is_pay is not is_pay or claim.is_back:
             self.fail(f"{send.kind} left without a claim", name)
             return
         self.demand(claim.whose is send.whose, "sent on another program's claim", name)
         self.demand(claim.send is None, f"{send.kind} left twice on one claim", name)
-        self.demand(self._loop.now - claim.at <= _OLDEST_CLAIM, "sent on an old claim", name)
+        is_fresh = self._loop.now - claim.at <= _OLDEST_CLAIM
+        self.demand(is_fresh or claim.whose.was_frozen, "sent on an old claim", name)
         claim.send = send
         sent = sum(
             each.is_pay == is_pay and each.send is not None and not each.is_back
@@ -152,6 +159,17 @@ class Invariants(Manners):
         else:
             asked = (books.opened.amount, books.opened.currency)
             self.demand((send.amount, send.currency) == asked, "sends another amount", name)
+
+    def sees_whole(self, send: Send, stood: float) -> None:
+        """Check that what makes a request whole left in time, but for a sender that stood still.
+
+        Args:
+            send: The request.
+            stood: Seconds for which its sender stood still after its last look at the clock.
+        """
+        claim = next((c for c in self.books[send.client_orderid].claims if c.send is send), None)
+        age = self._loop.now - (claim.at if claim is not None else 0.0) - stood
+        self.demand(age <= _OLDEST_REQUEST, "made whole on an old claim", send.client_orderid)
 
     def sees_paid(self, order: Order, send: Send) -> None:
         """Check that nobody is paid twice, and nothing but what was asked for."""

@@ -20,24 +20,35 @@ MOST_TURNS = 500_000
 
 @attrs.define(eq=False)
 class Mortal:
-    """Something that can die at any turn of the loop, with all that it has under way.
+    """Something that can die or freeze at any turn of the loop, with all that it has under way.
 
     A dead one's callbacks are dropped: not one more line of its code runs, no ``finally`` and no
-    ``except``, as when a process is killed.
+    ``except``, as when a process is killed. A frozen one's callbacks wait until it wakes, as when
+    its machine is paused: all that came meanwhile is there at once, and its timers are late.
 
     Attributes:
         turns: How many callbacks of it have run.
         dies_after: The turn after which it dies; None for never.
+        freezes_after: The turn after which it freezes; None for never.
         is_dead: Whether it has died.
+        is_frozen: Whether it stands still.
+        was_frozen: Whether it has ever stood still.
     """
 
     turns: int = 0
     dies_after: int | None = None
+    freezes_after: int | None = None
     is_dead: bool = False
+    is_frozen: bool = False
+    was_frozen: bool = False
 
     def die(self) -> None:
         """Die."""
         self.is_dead = True
+
+    def freeze(self) -> None:
+        """Stand still until somebody thaws it."""
+        self.is_frozen = self.was_frozen = True
 
 
 WHOSE: ContextVar[Mortal | None] = ContextVar("WHOSE", default=None)
@@ -91,6 +102,7 @@ class SeededLoop(asyncio.AbstractEventLoop):
         self._serial = 0
         self._ready: list[tuple[Mortal | None, asyncio.Handle]] = []
         self._timers: list[tuple[float, int, Mortal | None, asyncio.TimerHandle]] = []
+        self._held: list[tuple[Mortal, asyncio.Handle]] = []
 
     def _next_serial(self) -> int:
         self._serial += 1
@@ -186,6 +198,13 @@ class SeededLoop(asyncio.AbstractEventLoop):
             asyncio._set_running_loop(None)
             sys.set_asyncgen_hooks(*old_hooks)
 
+    def thaw(self, whose: Mortal) -> None:
+        """Let a frozen one go on: all that it has missed is ready now."""
+        whose.is_frozen = False
+        held = [each for each in self._held if each[0] is whose]
+        self._held = [each for each in self._held if each[0] is not whose]
+        self._ready += held
+
     def alive(self, whose: Mortal) -> list[str]:
         """Name the tasks of a mortal that are not done."""
         return [
@@ -210,11 +229,15 @@ class SeededLoop(asyncio.AbstractEventLoop):
             raise Stuck("it never ends")
         if whose is None:
             handle._run()
+        elif whose.is_frozen and not whose.is_dead:
+            self._held.append((whose, handle))
         elif not whose.is_dead:
             handle._run()
             whose.turns += 1
             if whose.turns == whose.dies_after:
                 whose.die()
+            elif whose.turns == whose.freezes_after:
+                whose.freeze()
 
     def _jump(self) -> None:
         timers = self._timers
@@ -251,6 +274,7 @@ class SeededLoop(asyncio.AbstractEventLoop):
         self.tasks.clear()
         self._ready.clear()
         self._timers.clear()
+        self._held.clear()
 
 
 def make_loop(seed: object) -> SeededLoop:

@@ -5,7 +5,7 @@ with it; what comes from the other side belongs to the world.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Final, Literal, Protocol
 
@@ -30,11 +30,13 @@ class Trip:
         step: The step, for the counters.
         fault: What goes wrong with it between the two machines.
         send: What may move money, as the caller asked for it; None for questions.
+        stood: Seconds for which its program stood still right before its last bytes.
     """
 
     step: str
     fault: str | None
     send: Send | None = None
+    stood: float = 0.0
 
 
 TRIP: ContextVar[Trip] = ContextVar("TRIP")
@@ -81,6 +83,9 @@ class Network(httpcore.AsyncNetworkBackend):
         loop: The loop.
         fate: What goes wrong.
         door: What stands at the other end.
+
+    Attributes:
+        on_brink: Called when a part of a request is about to leave that may move money.
     """
 
     def __init__(self, loop: SeededLoop, fate: Fate, door: Door) -> None:
@@ -88,6 +93,7 @@ class Network(httpcore.AsyncNetworkBackend):
         self.fate = fate
         self.door = door
         self.streams: list[Stream] = []
+        self.on_brink: Callable[[Trip, str], None] = lambda trip, part: None
 
     @property
     def open_streams(self) -> int:
@@ -135,6 +141,12 @@ class Network(httpcore.AsyncNetworkBackend):
         """Sleep."""
         await asyncio.sleep(seconds)
 
+    def hang_up(self) -> None:
+        """Let the gateway close every connection on which it waits for a request in vain."""
+        for stream in self.streams:
+            if stream.requests == stream.answers:
+                stream.end("closed")
+
     def cut(self) -> None:
         """Cut every stream, as the kernel does when a program is killed.
 
@@ -153,6 +165,8 @@ class Stream(httpcore.AsyncNetworkStream):
     Attributes:
         is_closed: Whether the program has closed it.
         answers: How many requests were answered whole.
+        requests: How many have arrived whole.
+        stood: Seconds for which its program stood still before it wrote last.
         under_way: The request that has arrived and is not answered, if it may move money.
     """
 
@@ -165,6 +179,7 @@ class Stream(httpcore.AsyncNetworkStream):
         self.is_closed = False
         self.answers = 0
         self.requests = 0
+        self.stood = 0.0
         self.under_way: Send | None = None
 
     # the program's end
@@ -175,12 +190,17 @@ class Stream(httpcore.AsyncNetworkStream):
             return
         trip, fate, step = TRIP.get(), self._network.fate, TRIP.get().step
         fault = trip.fault
+        is_head, began = not self._going, self._network.loop.now
+        if trip.send is not None:
+            self._network.on_brink(trip, "head" if is_head else "body")
         await self._pause(trip, 0.0)  # a place to die at: claimed, and nothing left yet
-        is_head = not self._going
+        trip.stood = self.stood = self._network.loop.now - began
         if is_head:
             # Even if this very write fails: nobody can prove then that no byte has left.
             self._network.door.sees_first_byte(trip)
         if self.is_closed or self._ended is not None:
+            if trip.stood:
+                fate.hit("freeze", "hung-up")
             raise httpcore.WriteError
         if fault == "reset-early" and is_head:
             fate.hit(step, fault)
@@ -236,6 +256,9 @@ class Stream(httpcore.AsyncNetworkStream):
         """Close it; whoever still reads is told."""
         self.is_closed = True
         self._wake()
+        trip = TRIP.get(None)
+        if self._going and self.stood and trip is not None and trip.send is not None:
+            self._network.fate.hit("freeze", "woke-too-late")
 
     def get_extra_info(self, info: str) -> Any:
         """Tell whether a read would return at once; httpcore asks before it uses a stream again."""

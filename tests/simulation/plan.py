@@ -12,11 +12,13 @@ from billblend_async.request import PayoutRequest
 
 from .coverage import (
     CALLBACK_FAULTS,
+    FREEZES,
     HOST_FAULTS,
     JOURNAL_FAULTS,
     KEPT_FAULTS,
     LATER,
     SEND_FAULTS,
+    SERVER_FAULTS,
     STATUS_FAULTS,
     TRAITS,
     WIRE_FAULTS,
@@ -24,10 +26,10 @@ from .coverage import (
 
 __all__ = ["PROFILES", "Life", "Plan", "Profile", "draw_plan"]
 
-Profile = Literal["swarm", "calm", "one-percent", "wire"]
-PROFILES: Final[tuple[Profile, ...]] = ("swarm", "calm", "one-percent", "wire")
+Profile = Literal["swarm", "calm", "one-percent", "wire", "shared"]
+PROFILES: Final[tuple[Profile, ...]] = ("swarm", "calm", "one-percent", "wire", "shared")
 
-Manner = Literal["batch", "each", "resume", "steps", "listen"]
+Manner = Literal["batch", "each", "resume", "steps", "listen", "scheduler"]
 
 _DEEDS: Final = (
     "cancelled-caller",
@@ -52,6 +54,7 @@ _FAULTS: Final = (
 _OF_CALLBACKS: Final = (*CALLBACK_FAULTS, "calls-unknown", *LATER)
 _BYTES: Final = (*WIRE_FAULTS, *KEPT_FAULTS)
 _PROBABILITIES: Final = (0.03, 0.1, 0.1, 0.3, 0.6)
+_OF_SERVERS: Final = (0.01, 0.03, 0.1, 0.2)
 _DUEL: Final = {
     "slow": 0.3,
     "late": 0.1,
@@ -62,8 +65,8 @@ _DUEL: Final = {
     "operator": 1.0,
 }
 """Faults under which two programs side by side overtake each other."""
-_PAYOUTS: Final = ((3, 6), (1, 3))
-_TURNS: Final = (400, 1200)
+_PAYOUTS: Final[dict[Profile, tuple[int, int]]] = {"wire": (1, 3), "shared": (1, 3)}
+_TURNS: Final[dict[Profile, int]] = {"wire": 1200, "shared": 1500}
 """The turns that a program lives on average: real HTTP takes more of them for each request."""
 _ACCOUNTS: Final = ("1234567890", "GB29NWBK60161331926819")
 
@@ -77,14 +80,18 @@ class Life:
         ends_after: Seconds after which it ends.
         is_killed: Whether it is killed then, or stopped in order.
         dies_after: The turn of the loop after which it is killed; None for never.
+        freezes_after: The turn after which it stands still for a while; None for never.
         starts_with_previous: Whether it runs beside the life before it.
+        next_life: The life of the program that takes its place.
     """
 
     manner: Manner
     ends_after: float
     is_killed: bool
     dies_after: int | None
+    freezes_after: int | None = None
     starts_with_previous: bool = False
+    next_life: "Life | None" = None
 
 
 _WHOLE_LIFE: Final = Life(manner="batch", ends_after=20_000.0, is_killed=False, dies_after=None)
@@ -129,29 +136,38 @@ def draw_plan(seed: int, profile: Profile) -> Plan:
             currency=chance.choice(("USD", "EUR")),
             account_number=chance.choice(_ACCOUNTS),
         )
-        for number in range(chance.randint(*_PAYOUTS[profile == "wire"]))
+        for number in range(chance.randint(*_PAYOUTS.get(profile, (3, 6))))
     )
     faults = {}
-    is_adverse = profile in ("swarm", "wire")
+    is_adverse, is_shared = profile in ("swarm", "wire", "shared"), profile == "shared"
     if is_adverse:
         share = chance.choice((0.05, 0.15, 0.25))
         faults = {n: chance.choice(_PROBABILITIES) for n in _FAULTS if chance.random() < share}
         if chance.random() < 0.15:
             faults = dict(_DUEL)
-        if profile == "wire":
+        if profile in ("wire", "shared"):
             faults |= {n: chance.choice(_PROBABILITIES) for n in _BYTES if chance.random() < share}
+        if is_shared:
+            faults |= {
+                n: chance.choice(_OF_SERVERS) for n in SERVER_FAULTS if chance.random() < 2 * share
+            }
+            faults |= {n: chance.choice(_PROBABILITIES) for n in FREEZES if chance.random() < 0.5}
         # Operators see only what lives long enough to be parked.
         if chance.random() < 0.5:
             faults["operator"] = 1.0
     doubt = chance.choice((60.0, 120.0, 240.0)) if is_adverse else 900.0
-    turns = _TURNS[profile == "wire"]
+    turns = _TURNS.get(profile, 400)
     plan = Plan(
         seed=seed,
         profile=profile,
         requests=requests,
         flow=Flow.ONE_STEP if chance.random() < 0.25 else Flow.CHECK_PAY,
         faults=faults,
-        lives=_draw_lives(chance, faults, turns) if is_adverse else (_WHOLE_LIFE,),
+        lives=_draw_rivals(chance, turns)
+        if is_shared
+        else _draw_lives(chance, faults, turns)
+        if is_adverse
+        else (_WHOLE_LIFE,),
         deadlines=Deadlines(
             sending=60.0, validation=400.0, receiver=400.0, final=400.0, doubt=doubt
         ),
@@ -206,3 +222,23 @@ def _draw_lives(chance: random.Random, faults: Mapping[str, float], turns: int) 
         )
         for number in range(2 if are_rivals else chance.randint(1, 3))
     )
+
+
+def _draw_rivals(chance: random.Random, turns: int) -> tuple[Life, ...]:
+    """Draw programs that run the same payouts at once, each with those that take its place."""
+    manners: tuple[Manner, ...] = ("batch", "each", "resume", "steps", "scheduler", "scheduler")
+
+    def draw(*, is_next: bool) -> Life:
+        return Life(
+            manner=chance.choice(manners),
+            ends_after=chance.choice((20.0, 100.0, 400.0, 900.0)) * (0.5 + chance.random()),
+            is_killed=chance.random() < 0.7,
+            dies_after=int(chance.expovariate(1 / turns)) + 1 if chance.random() < 0.4 else None,
+            freezes_after=int(chance.expovariate(1 / turns)) + 1 if chance.random() < 0.4 else None,
+            starts_with_previous=True,
+            next_life=draw(is_next=True) if chance.random() < (0.3 if is_next else 0.6) else None,
+        )
+
+    lives = [draw(is_next=False) for _ in range(chance.randint(2, 4))]
+    # Somebody must accept the payouts before a scheduler can drive them.
+    return (attrs.evolve(lives[0], manner=chance.choice(("batch", "each"))), *lives[1:])

@@ -4,7 +4,16 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-__all__ = ["BUGS", "WIRE_BUGS", "Garden", "bug", "planted", "wire_bug"]
+__all__ = [
+    "BUGS",
+    "SHARED_BUGS",
+    "WIRE_BUGS",
+    "Garden",
+    "bug",
+    "planted",
+    "shared_bug",
+    "wire_bug",
+]
 
 
 class Garden:
@@ -47,12 +56,22 @@ def wire_bug(plant: Callable[[Garden], None]) -> Callable[[Garden], None]:
     return plant
 
 
+SHARED_BUGS: Final[dict[str, Callable[[Garden], None]]] = {}
+"""Likewise, those that are looked for on a journal that programs share."""
+
+
+def shared_bug(plant: Callable[[Garden], None]) -> Callable[[Garden], None]:
+    """List a bug that is looked for on a journal that programs share."""
+    SHARED_BUGS[plant.__name__] = plant
+    return plant
+
+
 @contextlib.contextmanager
 def planted(name: str) -> Iterator[None]:
     """Let a bug stand for a while."""
     garden = Garden()
     try:
-        {**BUGS, **WIRE_BUGS}[name](garden)
+        {**BUGS, **WIRE_BUGS, **SHARED_BUGS}[name](garden)
         yield
     finally:
         garden.restore()

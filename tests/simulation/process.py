@@ -19,6 +19,7 @@ from billblend_async.errors import (
     RequestNeeded,
     SendingStopped,
 )
+from billblend_async.journal import Journal
 from billblend_async.models import Outcome, State
 from billblend_async.orchestrator import Orchestrator
 from billblend_async.polling import Polling
@@ -28,10 +29,12 @@ from billblend_async.steps import Done
 from .client import SimulatedClient
 from .journal import SimulatedJournal
 from .loop import WHOSE, Mortal
-from .network import Network
+from .network import Network, Trip
 from .office import Office, disturb
 from .plan import Life
 from .porch import Porch
+from .schedulers import schedule
+from .statements import SharedJournal, SimulatedStatements
 from .wire_client import WireClient, connected
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ class Process(Mortal):
     """
 
     def __init__(self, world: "World", life: Life, number: int) -> None:
-        super().__init__(dies_after=life.dies_after)
+        super().__init__(dies_after=life.dies_after, freezes_after=life.freezes_after)
         self.world = world
         self.life = life
         self.number = number
@@ -63,6 +66,7 @@ class Process(Mortal):
         self._random = random.Random(f"{world.plan.seed}/{number}")
         self._payouts: Orchestrator | None = None
         self._driving: asyncio.Task[None] | None = None
+        self._is_stopped = False
         self._network: Network | None = None
         self._pools: list[AsyncConnectionPool] = []
         self.verifies = False
@@ -90,8 +94,23 @@ class Process(Mortal):
         self.world.fate.note(self.world.loop.now, f"process {self.number} is killed")
         self.over.set_result(None)
 
+    def freeze(self) -> None:
+        """Stand still for a while."""
+        self.world.freezer.freeze(self, "at-a-turn")
+
+    def hang_up(self) -> None:
+        """Find, on waking, that the gateway has closed what waited for a request."""
+        if self.is_frozen and self._network is not None:
+            self._network.hang_up()
+
+    def _on_brink(self, trip: Trip, part: str) -> None:
+        """Stand still at the worst moment: claimed, and this part of the request not sent."""
+        if self.world.fate.strikes("freezes-on-the-brink"):
+            self.world.freezer.freeze(self, part)
+
     def stop(self) -> None:
         """Be asked to end in order; what is under way ends in a record."""
+        self._is_stopped = True
         if self._driving is not None:
             self._driving.cancel()
 
@@ -138,12 +157,11 @@ class Process(Mortal):
         disturbances: list[asyncio.Task[None]] = []
         listening: asyncio.Task[None] | None = None
         try:
-            journal = SimulatedJournal(world.store, world.loop, world.fate, self, world.invariants)
             async with (
                 self._client() as client,
                 Orchestrator(
                     client,
-                    journal,
+                    self._journal(),
                     polling=Polling(eager_for=30.0, slowest=120.0),
                     deadlines=world.plan.deadlines,
                     resolve=self._resolve,
@@ -156,6 +174,8 @@ class Process(Mortal):
                     listening = asyncio.create_task(self._porch.listen(self._payouts.events()))
                 disturbances = [asyncio.create_task(each) for each in disturb(self, self._payouts)]
                 self._driving = asyncio.create_task(self._drive())
+                if self._is_stopped:  # it stood still while it began
+                    self._driving.cancel()
                 await asyncio.wait([self._driving])
                 for task in disturbances:
                     task.cancel()
@@ -167,6 +187,17 @@ class Process(Mortal):
         finally:
             await self._close(listening)
             self.over.set_result(None)
+
+    def _journal(self) -> Journal:
+        """Make the journal that this world is about."""
+        world = self.world
+        if world.server is None:
+            return SimulatedJournal(world.store, world.loop, world.fate, self, world.invariants)
+        statements = SimulatedStatements(world.server, world.loop, world.fate, self, world.freezer)
+        name = f"{world.plan.seed}/{self.number}"
+        return SharedJournal(
+            statements, world.server, whose=self, witness=world.invariants, name=name
+        )
 
     async def _close(self, listening: asyncio.Task[None] | None) -> None:
         """Answer what has come in, and stop listening: a server is the last to go."""
@@ -196,6 +227,7 @@ class Process(Mortal):
             has_control=has_control,
             max_sends=traits.choice((1, 2, 32)),
         ) as (client, self._network):
+            self._network.on_brink = self._on_brink
             self._pools = client.pools
             self.verifies = has_control
             yield client
@@ -241,6 +273,8 @@ class Process(Mortal):
                 await self._run_batch()
             case "steps":
                 await asyncio.gather(*(self._step(name) for name in self.world.requests))
+            case "scheduler":
+                await schedule(self, self._payouts)
             case "listen":
                 await asyncio.sleep(self.life.ends_after)
         if self.world.fate.is_quiet:

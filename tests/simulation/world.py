@@ -12,6 +12,7 @@ from billblend_async.request import PayoutRequest
 from .courier import Courier
 from .coverage import Hits
 from .fate import Fate
+from .freezing import Freezer
 from .frontdoor import FrontDoor
 from .gateway import Gateway
 from .invariants import Invariants
@@ -19,6 +20,8 @@ from .journal import Store
 from .loop import make_loop
 from .plan import Life, Plan, Profile, draw_plan
 from .process import Process
+from .server import Server
+from .statements import small_pages
 from .wire_client import virtual_clock
 
 __all__ = ["Report", "World", "run_plan", "run_seed"]
@@ -91,7 +94,15 @@ class World:
         self.invariants.forgotten = plan.forgotten
         self.gateway.watch_by(self.invariants)
         self.door = (
-            FrontDoor(self.gateway, self.fate, self.invariants) if plan.profile == "wire" else None
+            FrontDoor(self.gateway, self.fate, self.invariants)
+            if plan.profile in ("wire", "shared")
+            else None
+        )
+        self.freezer = Freezer(self.loop, self.fate, self.gateway)
+        self.server = (
+            Server(self.loop, self.fate, self.gateway, self.store, self.invariants)
+            if plan.profile == "shared"
+            else None
         )
         self.courier = Courier(
             name, self.loop, self.fate, self.gateway, lambda: list(self.processes)
@@ -131,6 +142,10 @@ class World:
                 await asyncio.gather(*beside)
                 beside = []
             beside.append(asyncio.create_task(self._live(life)))
+        if "freezes-at-times" in self.fate.faults:
+            freezing = asyncio.create_task(self.freezer.freeze_at_times(lambda: self.processes))
+            await asyncio.gather(*beside)
+            freezing.cancel()
         await asyncio.gather(*beside)
         await self._calm_down()
         self.invariants.check_end(list(self.requests), is_calm=self.plan.profile == "calm")
@@ -146,6 +161,9 @@ class World:
             process.stop()
             await asyncio.wait([process.over])
         await self._check_gone(process)
+        if life.next_life is not None:
+            self.fate.hit("world", "replaced")
+            await self._live(life.next_life)
 
     def _start(self, life: Life) -> Process:
         process = Process(self, life, len(self.processes))
@@ -164,7 +182,9 @@ class World:
             if process.leftovers():
                 # It waits for a journal that has not told for minutes what became of its claim.
                 await asyncio.sleep(_LONGEST_FREEZE)
-            self.invariants.demand(not process.leftovers(), "connections are left open", "-")
+            # Who stood still while it connected has closed the client before the connection stood.
+            is_whole = process.was_frozen or not process.leftovers()
+            self.invariants.demand(is_whole, "connections are left open", "-")
         if process.main.done() and not process.main.cancelled():
             process.main.result()
         left = self._left_alive(process)
@@ -178,7 +198,8 @@ class World:
         self.fate.is_quiet = True
         self.fate.note(self.loop.now, "quiet")
         downtime = self.fate.one_of((1.0, 100.0, 5000.0))
-        await asyncio.sleep(max(0.0, self.gateway.last_effect_at - self.loop.now) + downtime)
+        last = max(self.gateway.last_effect_at, self.server.last_effect_at if self.server else 0.0)
+        await asyncio.sleep(max(0.0, last - self.loop.now) + downtime)
         life = self.fate.one_of(_LAST_LIVES)
         for _ in range(_ROUNDS):
             self.gateway.calm_down()
@@ -214,7 +235,7 @@ def run_plan(plan: Plan, *, keeps_history: bool = False) -> Report:
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # what goes wrong here goes wrong a million times
     try:
-        with virtual_clock(world.loop):
+        with virtual_clock(world.loop), small_pages():
             world.loop.run(world.run())
     except Exception as error:  # noqa: BLE001 - whatever it is, the seed goes on record
         problem = f"{type(error).__name__}: {error}"
