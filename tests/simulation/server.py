@@ -173,6 +173,7 @@ class Server:
     def restart(self) -> None:
         """Crash and start again: everything under way is lost, some of it after its commit."""
         self._down_until = self._loop.now + self._fate.one_of((0.5, 5.0, 20.0))
+        self.last_effect_at = max(self.last_effect_at, self._down_until)
         under_way, self._queue = self._queue, []
         for transaction in under_way:
             if transaction.is_granted and self._fate.random.random() < 0.5:
