@@ -7,6 +7,7 @@ agreed with the support manager for one integration, so its presence is never en
 import enum
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Callable
 from decimal import Context, Decimal
 from typing import Any, Final
@@ -19,6 +20,7 @@ __all__ = [
     "Need",
     "Parameter",
     "amount_text",
+    "check_id",
     "check_value",
     "decimals",
     "mask_digits",
@@ -175,6 +177,18 @@ def check_value(row: Parameter, value: object) -> str | None:
         least = f"{row.shortest} to " if row.shortest > 1 else "at most "
         return f"must have {least}{row.longest} characters, not {len(value)}"
     return None if _FORMS[row.kind](value) else f"must be {row.kind.value}"
+
+
+def check_id(value: str) -> str | None:
+    """Say why an id may be taken for another one by whoever reads it, or None.
+
+    What a journal holds under such an id goes on under it; only new requests are refused.
+    """
+    if not value.isprintable():
+        return "holds characters that cannot be seen, or an odd space; type it anew"
+    if not unicodedata.is_normalized("NFC", value):
+        return "holds a letter in two parts; write it as one character (Unicode NFC)"
+    return None
 
 
 def parse_value(row: Parameter, text: str) -> str | int | Decimal:

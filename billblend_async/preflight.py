@@ -25,6 +25,12 @@ def add_preflight(pay: argparse.ArgumentParser) -> None:
         action="store_true",
         help="say what would happen; send and write nothing (--journal and --out may be left out)",
     )
+    pay.add_argument(
+        "--similar-ids",
+        action="store_true",
+        help="take ids that differ from others of the file or journal only in case, spaces, "
+        "hyphens, leading zeros or the like",
+    )
     add_limits(pay)
     add_confirmation(pay)
     pay.set_defaults(refuse=pay.error)
@@ -64,7 +70,14 @@ def is_cleared(
         JournalError: The journal cannot be read, or is somebody else's.
     """
     check_content(arguments.journal)
-    found = survey(batch, arguments.journal, settings, flow=flow, pay=pay)
+    found = survey(
+        batch,
+        arguments.journal,
+        settings,
+        flow=flow,
+        pay=pay,
+        similar_ids=arguments.similar_ids,
+    )
     if found.is_first and arguments.journal is not None and arguments.out is not None:
         _check_first(batch, arguments.journal, arguments.out)
     if arguments.dry_run:

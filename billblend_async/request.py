@@ -17,6 +17,7 @@ from .parameters import (
     Parameter,
     amount_text,
     check_amount,
+    check_id,
     check_value,
     parameter,
     parse_value,
@@ -218,6 +219,8 @@ class PayoutRequest:
                 wrong = check_amount(value, self.currency)
             else:
                 wrong = check_value(row, value)
+            if wrong is None and name == "client_orderid":
+                wrong = check_id(value)
             if wrong is not None:
                 yield Problem(name, wrong)
         success, fail = self.redirect_success_url, self.redirect_fail_url

@@ -9,6 +9,7 @@ import attrs
 from .batch import Batch
 from .console import Patience
 from .errors import InvalidInput, Problem
+from .likeness import find_similar
 from .limits import amounts_text
 from .models import Flow, OpenReason, Outcome, State
 from .payout import Payout, differences, outcome
@@ -102,7 +103,13 @@ class Survey:
 
 
 def survey(
-    batch: Batch, journal: Path | None, settings: Settings, *, flow: Flow, pay: bool
+    batch: Batch,
+    journal: Path | None,
+    settings: Settings,
+    *,
+    flow: Flow,
+    pay: bool,
+    similar_ids: bool = False,
 ) -> Survey:
     """Compare a file with the journal, which is not changed, before anything is sent.
 
@@ -112,13 +119,15 @@ def survey(
         settings: Whose payouts the journal must hold.
         flow: Which way the payouts are to go.
         pay: Whether they are to be paid, or only checked.
+        similar_ids: Whether new ids may look like others of the file or of the journal.
 
     Raises:
-        InvalidInput: The journal holds ids of the file for other payouts; every line is named.
+        InvalidInput: The journal holds ids of the file for other payouts, or new ones look like
+            others; every line is named.
         JournalError: The journal cannot be read, or is somebody else's.
     """
     found, key, names = _find(batch, journal, settings)
-    problems = []
+    problems = [] if similar_ids else find_similar(batch, names)
     for row in batch.rows:
         payout = found.get(row.request.client_orderid)
         wrong = "" if payout is None else _conflict(payout, row.request, key, flow, pay=pay)

@@ -94,8 +94,10 @@ ARROWS: dict[str, set[str]] = {
     "batch": VALUES | {"cells", "sheets", "workbook"},
     "replacement": set(),
     "results": VALUES | {"batch", "cells", "replacement", "sheets", "workbook"},
+    "likeness": {"batch"},
     "limits": VALUES | {"batch", "payout"},
-    "survey": VALUES | {"batch", "console", "journal", "limits", "payout", "settings"},
+    "survey": VALUES
+    | {"batch", "console", "journal", "likeness", "limits", "payout", "settings"},
     "preflight": VALUES | {"batch", "desk", "limits", "results", "settings", "survey"},
     "report": VALUES,
     "timeline": set(),
@@ -141,7 +143,7 @@ PURE = (
     | MACHINE
     | {"observer", "logs"}
     | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
-    | {"cells", "sheets", "workbook", "results"}
+    | {"cells", "sheets", "workbook", "results", "likeness"}
     | {"snapshot", "standing", "summary", "tally", "timeline"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server

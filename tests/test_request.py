@@ -190,6 +190,24 @@ class TestLimits:
         assert [name] == list(problems(**{name: value}, **PAIRS.get(name, {})))
 
     @pytest.mark.parametrize(
+        "hidden",
+        ["\u200b", "\u200e", "\xad", "\u2060", "\ufeff", "\xa0", "\u3000", "\ue000", "\u0378"],
+    )
+    def test_id_that_looks_like_another(self, hidden: str) -> None:
+        """An id holds nothing that cannot be seen; it is refused by name and not repeated."""
+        for value in (f"po{hidden}1", f"a{hidden}b-\xe9"):
+            wrong = problems(client_orderid=value)["client_orderid"]
+            assert "cannot be seen, or an odd space" in wrong
+            assert value not in wrong
+
+    def test_id_in_parts(self) -> None:
+        """An id has its letters composed, so that two programs write it with the same bytes."""
+        assert "caf\xe9-1" == request(client_orderid="caf\xe9-1").client_orderid
+        wrong = problems(client_orderid="cafe\u0301-1")
+        assert ["client_orderid"] == list(wrong)
+        assert "Unicode NFC" in wrong["client_orderid"]
+
+    @pytest.mark.parametrize(
         ("name", "good", "bad"),
         [
             ("currency", ["USD"], [None, "usd", "US", "ÜSD", "USD\n"]),

@@ -6,6 +6,7 @@ import pytest
 from fakes import LOST_AFTER, LOST_BEFORE, NOT_CONNECTED, FakeClient, Fault, MemoryJournal
 from house import House, house, virtually, virtually_alone
 from payouts import request
+from virtual_time import run_virtual
 
 from billblend_async.answers import NoAnswer
 from billblend_async.errors import (
@@ -36,6 +37,28 @@ async def leave_after(h: House, seconds: float, *ids: str) -> None:
 async def resumed(h: House) -> dict[str, Outcome]:
     """Resume everything."""
     return {told.client_orderid: told async for told in h.payouts.resume()}
+
+
+class TestOlderIds:
+    @pytest.mark.parametrize("name", ["po-\u200b1", "\ufeffpo-1", "cafe\u0301-1", "po\xa01"])
+    def test_goes_on(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        """What a journal holds under an id that is refused today is asked about and finished."""
+
+        async def main() -> None:
+            client, journal = FakeClient(), MemoryJournal()
+            with monkeypatch.context() as older:  # it could be made once
+                older.setattr("billblend_async.request.check_id", lambda _: None)
+                async with house(client, journal) as h:
+                    await leave_after(h, 0.5, name)
+            assert "Checked" in [type(event).__name__ for event in journal.events[name]]
+            with pytest.raises(InvalidInput):
+                request(name)
+            async with house(client, journal.twin()) as h:
+                assert (await resumed(h))[name].is_approved
+                assert (await h.payouts.status(name)).is_approved
+            assert 1 == client.paid(name)
+
+        run_virtual(main())
 
 
 class TestReleasedOneStep:
