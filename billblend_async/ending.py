@@ -97,9 +97,10 @@ class Ending:
 
     def _begin(self) -> None:
         self.is_stopping = True
-        self._on_first()
         if self._task is not None:
             self._task.cancel()
+        with contextlib.suppress(OSError):  # an output that takes nothing keeps no run from ending
+            self._on_first()
 
     def _cut(self) -> NoReturn:
         for number in _SIGNALS:
