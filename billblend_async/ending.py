@@ -38,6 +38,8 @@ def same_command(words: Sequence[str]) -> str:
 class Ending:
     """Hears SIGINT and SIGTERM as long as a run lasts; use it inside ``with``, in the run's task.
 
+    A SIGINT that is ignored when it begins, as under nohup, stays ignored.
+
     After the first one, nothing new is sent, and what is under way is recorded: the run's task is
     cancelled, which ends no request. The second one ends the program at once, as ``kill -9`` would:
     a claim is durable before its request leaves, so nothing is sent twice after that, and what was
@@ -73,6 +75,8 @@ class Ending:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         for number in _SIGNALS:
+            if number is signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # whoever has started this, such as nohup, wants it to outlast Ctrl-C
             with contextlib.suppress(ValueError):  # only the main thread hears signals
                 self._former[number] = signal.signal(number, self._hear)
         return self

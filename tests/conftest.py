@@ -1,5 +1,6 @@
-"""A browser for the tests that look at pages."""
+"""A browser for the tests that look at pages, and signals as the commands under test want them."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
@@ -8,6 +9,13 @@ import pytest_asyncio
 from browser import PATIENCE, Browser, Session, running_browser
 
 pytest_plugins = ["pytester"]  # for the sessions inside test_testing_sessions.py
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Let commands hear Ctrl-C although a shell has started the tests in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
