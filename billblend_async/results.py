@@ -63,7 +63,7 @@ def are_results(path: Path) -> bool:
     if text.startswith("{"):
         with contextlib.suppress(ValueError, RecursionError):
             return tuple(json.loads(text))[-len(RESULT_COLUMNS) :] == RESULT_COLUMNS
-    return not text or any(text.endswith(mark.join(RESULT_COLUMNS)) for mark in ",;\t")
+    return not header or any(text.endswith(mark.join(RESULT_COLUMNS)) for mark in ",;\t")
 
 
 def told_names(path: Path) -> dict[str, bool]:

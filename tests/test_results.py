@@ -258,6 +258,8 @@ class TestOtherForms:
         (f"{ADDED},x".encode(), False),
         (b"PK\x03\x04 broken", False),
         (b"{broken", False),
+        (b"\n", False),
+        (b"\r\nmy diary\r\n", False),
         (b"[" * 10_000, False),
         (b"\xff\x00", False),
     ],
