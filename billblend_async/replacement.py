@@ -21,11 +21,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         OSError: It cannot be written.
     """
     path = path.resolve()
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    handle, temporary = _begin(path)
     try:
         with os.fdopen(handle, "wb") as file:
-            with contextlib.suppress(OSError):  # not every file system can
-                _hold(handle)
             yield file
             file.flush()
             os.fsync(handle)
@@ -34,6 +32,26 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+def _begin(path: Path, *, tries: int = 2) -> tuple[int, str]:
+    """Make a new file beside a path and hold it.
+
+    Until it is held, another run may take it for what a killed one has left, and remove it.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    is_taken = False
+    try:
+        _hold(handle)
+    except BlockingIOError:
+        is_taken = True
+    except OSError:  # not every file system can
+        pass
+    if tries > 1 and (is_taken or not Path(temporary).exists()):
+        os.close(handle)
+        Path(temporary).unlink(missing_ok=True)
+        return _begin(path, tries=tries - 1)
+    return handle, temporary
 
 
 def remove_leftovers(path: Path) -> None:

@@ -1,7 +1,10 @@
 """A results file is never half written, and no spreadsheet runs what strangers wrote into it."""
 
 import csv
+import fcntl
 import json
+import os
+import tempfile
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -306,3 +309,30 @@ class TestLeftovers:
 
         assert [1, "out.csv"] == [len(watched.seen), *names_in(tmp_path)]
         assert watched.seen[0].endswith(".part")
+
+    @pytest.mark.parametrize("is_held", [True, False])
+    def test_taken_for_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_held: bool
+    ) -> None:
+        """What another run takes for a leftover before it is held is made again, and written."""
+        made, make = list[str](), tempfile.mkstemp
+        held: list[int] = []
+
+        def taken(**words: Any) -> tuple[int, str]:
+            handle, name = make(**words)
+            made.append(name)
+            if len(made) == 1 and is_held:  # it is about to be removed
+                held.append(os.open(name, os.O_RDWR))
+                fcntl.flock(held[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            elif len(made) == 1:
+                remove_leftovers(tmp_path / "out.csv")
+            return handle, name
+
+        monkeypatch.setattr(tempfile, "mkstemp", taken)
+        write_results(tmp_path / "out.csv", batch("USD"), {})
+        for other in held:
+            os.close(other)
+
+        assert 2 == len(made)
+        assert ["out.csv"] == names_in(tmp_path)
+        assert "unfinished" in (tmp_path / "out.csv").read_text()
