@@ -176,7 +176,8 @@ def _check_out(out: Path, file: Path, journal: Path) -> None:
     check_ending(out)
     if out.exists() and not out.is_file():
         raise ConfigurationError(f"--out {out}: this is no file; give another path")
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+    folder = out.resolve().parent  # a link is followed, and the file beside its end is written
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ConfigurationError(f"--out {out}: this file cannot be written; give another path")
     if out.is_file() and not are_results(out):
         raise ConfigurationError(

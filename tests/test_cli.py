@@ -217,6 +217,16 @@ async def test_results_path(desk: Desk, out: str) -> None:
     assert [] == desk.sandbox.gateway.requests
 
 
+async def test_results_link(desk: Desk) -> None:
+    """A link to where nothing can be written is found out before anything is sent."""
+    (desk.folder / "results.csv").symlink_to(desk.folder / "nowhere" / "results.csv")
+
+    status, _, error = await desk.pay(desk.write(1), *FAST)
+
+    assert (4, True) == (status, "--out results.csv: this file cannot be written" in error)
+    assert [] == desk.sandbox.gateway.requests
+
+
 async def test_status(desk: Desk) -> None:
     """The status command tells a payout from the journal and from the gateway."""
     await desk.pay(desk.write(2), *FAST)
