@@ -365,6 +365,17 @@ class TestSurvey:
         with pytest.raises(JournalDamaged, match=r"key file payouts\.db\.key is missing"):
             look(batch, journal)
 
+    @pytest.mark.parametrize(("is_gone", "wrong"), [(True, "gone"), (False, "empty")])
+    async def test_key_alone(self, tmp_path: Path, wrong: str, *, is_gone: bool) -> None:
+        """Where only a journal's key is left, a dry run refuses as the run itself would."""
+        batch = batch_of(tmp_path, "po-1,1,EUR,1")
+        journal = await keep(tmp_path, batch, State.FINAL)
+        journal.unlink()
+        if not is_gone:
+            journal.touch()
+        with pytest.raises(JournalDamaged, match=f"the file is {wrong}, but its key file is there"):
+            look(batch, journal)
+
     async def test_damaged(self, tmp_path: Path) -> None:
         """A payout that was edited in the journal is found before anything is sent."""
         batch = batch_of(tmp_path, "po-1,1,EUR,1")

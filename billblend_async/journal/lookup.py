@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from ..errors import BillblendError
+from ..errors import BillblendError, JournalDamaged
 from ..models import State
 from ..payout import Payout
 from . import Owner
@@ -41,6 +41,7 @@ class Lookup:
             str(path), owner, busy_timeout=busy_timeout, random_bytes=_no_random_bytes
         )
         self._is_new = not path.exists()
+        self._key = path.with_name(f"{path.name}.key")
 
     def __enter__(self) -> Self:
         """Open the file, if it is there."""
@@ -50,6 +51,8 @@ class Lookup:
                 self._database.close()
                 raise problem
             self._is_new = not self._database.holds_payouts
+        elif self._key.exists():
+            raise JournalDamaged(self._database.name, "the file is gone, but its key file is there")
         return self
 
     def __exit__(
@@ -116,6 +119,8 @@ class _Quiet(Database):
     def _examine(self) -> None:
         with self._transaction(writes=False):
             if self.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:
+                if self._path is not None and self._key_file(self._path).exists():
+                    raise self._damaged("the file is empty, but its key file is there")
                 return
             self._settle()
             select = "SELECT 1 FROM payouts LIMIT 1"
