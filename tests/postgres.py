@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final, Self
 
-__all__ = ["MISSING", "NEEDED", "Postgres", "running_postgres"]
+__all__ = ["MISSING", "Postgres", "find_programs", "is_needed", "running_postgres"]
 
 NEEDED: Final = "BILLBLEND_NEED_POSTGRES"
 """With this in the environment a test that misses PostgreSQL fails."""
@@ -41,6 +41,11 @@ def find_programs() -> Path | None:
         Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: int(p.parts[-3])
     )
     return kept[-1].parent if kept else None
+
+
+def is_needed() -> bool:
+    """Tell whether a test that misses PostgreSQL must fail instead of being skipped."""
+    return bool(os.environ.get(NEEDED))
 
 
 class Postgres:
@@ -167,7 +172,7 @@ def running_postgres() -> Iterator[Postgres | None]:
     """Run a server inside the block; None where PostgreSQL is not installed."""
     programs = find_programs()
     if programs is None:
-        assert not os.environ.get(NEEDED), MISSING
+        assert not is_needed(), MISSING
         yield None
         return
     # A short path of its own: a socket's path has at most 107 characters, and pytest's

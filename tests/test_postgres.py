@@ -14,7 +14,7 @@ import pytest
 from cutting import Cutter, Where
 from journal_cases import LIVES, OWNER, DurableJournalCases, Maker, grow, kept, listed, live
 from payouts import LINK, PATHS, START, opened
-from postgres import MISSING, NEEDED, Postgres, running_postgres
+from postgres import MISSING, Postgres, is_needed, running_postgres
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -91,7 +91,7 @@ class TestHostsPool(DurableJournalCases):
 def address(server: Postgres) -> Iterator[str]:
     """One pgbouncer in transaction mode for all tests of this module."""
     if shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") is None:
-        assert not os.environ.get(NEEDED), "pgbouncer is not installed"
+        assert not is_needed(), "pgbouncer is not installed"
         pytest.skip("pgbouncer is not installed: apt-get install pgbouncer")
     yield server.start_pooler()
     server.stop_pooler()

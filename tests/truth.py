@@ -18,6 +18,7 @@ from billblend_async.events import (
     NotSeen,
     PayNotSent,
     PayStarted,
+    Released,
 )
 from billblend_async.journal import Owner
 from billblend_async.journal.sqlite import SqliteJournal
@@ -131,7 +132,7 @@ class Truth:
         wrong = []
         for kind, claim, kept, allowed in (
             (RequestKind.CHECK, CheckStarted, CheckNotSent, None),
-            (RequestKind.PAY, PayStarted, PayNotSent, 1),
+            (RequestKind.PAY, PayStarted, PayNotSent, 1 + len(record.instants(Released))),
         ):
             acted, claims = self._seen(name, kind), record.claims(claim, kept)
             if len(acted) > len(claims):
