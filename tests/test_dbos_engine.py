@@ -108,7 +108,8 @@ async def test_a_callback_ends_a_long_wait() -> None:
 @virtually_alone
 async def test_what_nobody_resolves_goes_on_later() -> None:
     """A payout whose request is not found waits, is told of, and goes on once it is."""
-    dbos, found = FakeDbos(), []
+    dbos = FakeDbos()
+    found: list[bool] = []
 
     async def find(client_orderid: str) -> PayoutRequest | None:
         return request(client_orderid) if found else None
