@@ -78,7 +78,7 @@ def is_cleared(
         pay=pay,
         similar_ids=arguments.similar_ids,
     )
-    if found.is_first and arguments.journal is not None and arguments.out is not None:
+    if found.is_first and None not in (arguments.journal, arguments.out):
         _check_first(batch, arguments.journal, arguments.out)
     if arguments.dry_run:
         print("without a journal:" if arguments.journal is None else f"{_with(arguments.journal)}:")

@@ -219,7 +219,7 @@ class PayoutRequest:
                 wrong = check_amount(value, self.currency)
             else:
                 wrong = check_value(row, value)
-            if wrong is None and name == "client_orderid":
+            if wrong is None and name == "client_orderid" and isinstance(value, str):
                 wrong = check_id(value)
             if wrong is not None:
                 yield Problem(name, wrong)

@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import psycopg
@@ -228,9 +229,9 @@ class Sharing:
         """Count the payouts that are not finished; None while nobody can tell."""
         parked = " OR state = 'attention'" if self.options.leave_doubts else ""
         done = self._query(f"SELECT count(*), 0 FROM {{schema}}.payouts WHERE NOT is_open{parked}")
-        return len(self.names) - done[0][0] if done else None
+        return len(self.names) - int(done[0][0]) if done else None
 
-    def _query(self, sql: str) -> list[tuple[str, int]]:
+    def _query(self, sql: str) -> list[tuple[Any, ...]]:
         try:
             with psycopg.connect(self.server.url, autocommit=True) as connection:
                 return connection.execute(sql.replace("{schema}", self.schema).encode()).fetchall()

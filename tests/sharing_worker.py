@@ -37,8 +37,9 @@ async def run_dbos(
     payouts: Orchestrator, mine: list[PayoutRequest], database: str, schema: str, executor: str
 ) -> None:
     """Hand a share in, and run what is given to this executor until somebody ends this process."""
-    from billblend_async.engines.dbos import DbosEngine
-    from dbos import DBOS
+    from dbos import DBOS  # noqa: PLC0415 - only where it is wanted
+
+    from billblend_async.engines.dbos import DbosEngine  # noqa: PLC0415 - likewise
 
     dbos = DBOS(
         config={
@@ -47,11 +48,11 @@ async def run_dbos(
             "dbos_system_schema": f"{schema}_dbos",
             "executor_id": executor,
             "application_version": "1",
-            "run_admin_server": False,
             "log_level": "ERROR",
         }
     )
-    engine = DbosEngine(dbos, payouts)
+    # Otherwise the first of them takes everything that waits.
+    engine = DbosEngine(dbos, payouts, concurrency=400)
     DBOS.launch()
     try:
         async with engine:

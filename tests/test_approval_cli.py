@@ -12,7 +12,7 @@ from desk import Desk, ended, ended_when_quiet, open_desk, pay_arguments
 
 from billblend_async import decisions
 from billblend_async.cli import main
-from billblend_async.models import Outcome
+from billblend_async.survey import approvable
 from billblend_async.wire import RequestKind
 
 CHECK, PAY, PAYOUT = RequestKind.CHECK, RequestKind.PAY, RequestKind.PAYOUT
@@ -141,9 +141,9 @@ class TestApprove:
         some = desk.write(1, "some.csv", accounts=[GOOD], prefix="po-" if first else "other-")
         check = ("--journal", "payouts.db", "--out", "checked.csv", "--check-only", *FAST)
         assert 0 == (await desk.billblend("pay", some, *check))[0]
-        loop, find = asyncio.get_running_loop(), decisions.approvable
+        loop, find = asyncio.get_running_loop(), approvable
 
-        def found(*words: Any) -> list[Outcome]:
+        def found(*words: Any) -> Any:
             told = find(*words)
             more = asyncio.run_coroutine_threadsafe(desk.billblend("pay", file, *check), loop)
             assert 0 == more.result()[0]

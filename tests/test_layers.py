@@ -96,8 +96,7 @@ ARROWS: dict[str, set[str]] = {
     "results": VALUES | {"batch", "cells", "replacement", "sheets", "workbook"},
     "likeness": {"batch"},
     "limits": VALUES | {"batch", "payout"},
-    "survey": VALUES
-    | {"batch", "console", "journal", "likeness", "limits", "payout", "settings"},
+    "survey": VALUES | {"batch", "console", "journal", "likeness", "limits", "payout", "settings"},
     "preflight": VALUES | {"batch", "desk", "limits", "results", "settings", "survey"},
     "report": VALUES,
     "timeline": set(),
