@@ -9,7 +9,7 @@ from postgres import MISSING, find_programs, is_needed
 
 
 @pytest.mark.skipif(find_programs() is None and not is_needed(), reason=MISSING)
-@pytest.mark.parametrize("engine", ["plain"])
+@pytest.mark.parametrize("engine", ["plain", "dbos"])
 def test_nobody_is_paid_twice_whoever_dies(
     engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
