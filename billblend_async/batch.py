@@ -11,6 +11,7 @@ import attrs
 
 from .cells import Cell, Form, Number, Record, Unfit, shown_name
 from .errors import InvalidInput, Problem, SendingStopped
+from .formulas import harmless
 from .models import OpenReason, Outcome, State
 from .parameters import Kind
 from .request import PARAMETER_NAMES, PARAMETERS, PayoutRequest
@@ -45,6 +46,10 @@ _SHORTENED: Final = re.compile(r"\d([.,]\d+)?[eE]\+\d+")
 _MADE_FLOAT: Final = re.compile(r"\d{5,}\.0")
 """A long number as a program writes it that takes it for one to calculate with."""
 _WHOLE: Final = (Kind.INTEGER, Kind.MONTH, Kind.YEAR)
+_CALCULATED: Final = (
+    "has a part that a spreadsheet takes for a formula, so that results cannot repeat it as it is; "
+    "let none begin with =, +, - or @"
+)
 _NO_NUMBER: Final = "is a number, and numbers lose zeros and digits; "
 _NUMBERS: Final = {
     "row": f"{_NO_NUMBER}format the column as text and enter it again",
@@ -205,6 +210,8 @@ class _Reading:
         fields = {name: cells[place] for name, place in self._places.items() if cells[place]}
         request = self._request(fields, told)
         client_orderid = fields.get("client_orderid", "").strip()
+        if harmless(client_orderid) != client_orderid:
+            told.append(("client_orderid", _CALCULATED))
         first = self._lines.setdefault(client_orderid, record.place)
         if client_orderid and first != record.place:
             told.append(("client_orderid", f"is the same as on {self.sheet.form.unit} {first}"))

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
@@ -12,12 +11,13 @@ from typing import BinaryIO, Final, Literal
 from .batch import RESULT_COLUMNS, Batch, told_status
 from .cells import Form, Unfit
 from .errors import ConfigurationError
+from .formulas import harmless
 from .models import Outcome
 from .replacement import replacing
 from .sheets import open_sheet
 from .workbook import check_openpyxl, read_header, write_workbook
 
-__all__ = ["are_results", "check_ending", "harmless", "told_names", "write_results"]
+__all__ = ["are_results", "check_ending", "told_names", "write_results"]
 
 _CARD_COLUMNS: Final = frozenset({"credit_card_number", "expire_month", "expire_year", "cvv2"})
 _ENDINGS: Final[Mapping[str, Literal["jsonl", "xlsx"]]] = {
@@ -29,14 +29,6 @@ _MISLEADING: Final = frozenset({".json", ".ods", ".xls", ".xlsb", ".xlsm"})
 _LONGEST_HEADER: Final = 1 << 20
 _NOTHING_KNOWN: Final = ("unfinished", "conflict")
 """How a row is told for which nothing was accepted, as after a run that was stopped at once."""
-
-_TRIGGERS: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"
-_FORMULA: Final = re.compile(rf"[\s\0]*[{_TRIGGERS}]|[\t\r\n]")
-"""What a spreadsheet takes for a formula, or for the beginning of one."""
-_INNER_FORMULA: Final = re.compile(rf"([,;\t\r\n\"][\s\"]*)(?=[{_TRIGGERS}])")
-"""Where another spreadsheet, which expects another delimiter, would see a cell begin."""
-_CALCULATION: Final = re.compile(r"[-+0-9 ().,]*")
-"""A number, or a phone number: it can call nothing."""
 
 
 def check_ending(path: Path) -> None:
@@ -130,18 +122,6 @@ def _write_objects(file: BinaryIO, rows: Iterator[list[str]]) -> None:
     for row in rows:
         named = dict(zip(columns, row, strict=True))
         file.write(json.dumps(named, ensure_ascii=False).encode() + b"\n")
-
-
-def harmless(cell: str) -> str:
-    """Write a cell of a CSV file so that no spreadsheet takes it, or a part of it, for a formula.
-
-    Plain numbers stay as they are, and so do phone numbers: they can call nothing.
-    """
-    if not cell or _CALCULATION.fullmatch(cell):
-        return cell
-    if _FORMULA.match(cell):
-        cell = f"'{cell}"
-    return _INNER_FORMULA.sub(r"\1'", cell)
 
 
 def _results(outcome: Outcome | None) -> list[str]:

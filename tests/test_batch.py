@@ -239,6 +239,13 @@ class TestRefusing:
             "line 2, account_number: ends in .0, as if it were an amount; write it as text"
         ] == (told)
 
+    @pytest.mark.parametrize("name", ["@acme-1", "=1+x", "+a", "-a", "a;-b", "\uff1dx"])
+    def test_id_that_is_calculated(self, tmp_path: Path, name: str) -> None:
+        """An id that results would write with an apostrophe is refused: it would be another one."""
+        [problem] = problems(tmp_path, f"{HEADER}\n{name},1,USD,1\n-12,1,USD,1\npo-@1,1,USD,1")
+
+        assert problem.startswith("line 2, client_orderid: has a part that a spreadsheet takes for")
+
     def test_decimal_comma(self, tmp_path: Path) -> None:
         """An amount with a comma is refused in words for a person with a spreadsheet."""
         text = f"{HEADER}\npo-1,10,USD,12345678\n".replace(",", ";").replace(";10;", ";10,42;")

@@ -91,9 +91,10 @@ ARROWS: dict[str, set[str]] = {
     "cells": {"parameters"},
     "workbook": {"cells"},
     "sheets": {"request", "cells", "workbook"},
-    "batch": VALUES | {"cells", "sheets", "workbook"},
+    "formulas": set(),
+    "batch": VALUES | {"cells", "formulas", "sheets", "workbook"},
     "replacement": set(),
-    "results": VALUES | {"batch", "cells", "replacement", "sheets", "workbook"},
+    "results": VALUES | {"batch", "cells", "formulas", "replacement", "sheets", "workbook"},
     "likeness": {"batch"},
     "limits": VALUES | {"batch", "payout"},
     "survey": VALUES | {"batch", "console", "journal", "likeness", "limits", "payout", "settings"},
@@ -103,7 +104,7 @@ ARROWS: dict[str, set[str]] = {
     "standing": VALUES | {"batch", "payout"},
     "summary": VALUES | {"batch", "standing", "timeline"},
     "reporting": VALUES
-    | {"batch", "console", "desk", "journal", "replacement", "results", "server"}
+    | {"batch", "console", "desk", "formulas", "journal", "replacement", "server"}
     | {"standing", "summary", "timeline"},
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
@@ -130,7 +131,17 @@ ARROWS: dict[str, set[str]] = {
     "doctor": {"answers", "client", "console", "exchange", "journal", "keys", "models", "settings"}
     | {"transport"},
     "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
-    | {"limits", "options", "orchestrator", "payroll", "polling", "preflight", "request", "survey"}
+    | {
+        "limits",
+        "options",
+        "orchestrator",
+        "payout",
+        "payroll",
+        "polling",
+        "preflight",
+        "request",
+        "survey",
+    }
     | {"ending", "links", "tally"},
     "testing": VALUES | {"keys", "client", "journal", "orchestrator", "polling", "sandbox"},
     "cli": set(FILES),
@@ -142,7 +153,7 @@ PURE = (
     | MACHINE
     | {"observer", "logs"}
     | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
-    | {"cells", "sheets", "workbook", "results", "likeness"}
+    | {"cells", "sheets", "workbook", "results", "formulas", "likeness"}
     | {"snapshot", "standing", "summary", "tally", "timeline"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server

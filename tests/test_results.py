@@ -17,10 +17,11 @@ from openpyxl import load_workbook
 from billblend_async.answers import Status
 from billblend_async.batch import RESULT_COLUMNS, Batch, Row, read_batch
 from billblend_async.errors import ConfigurationError, InvalidInput
+from billblend_async.formulas import harmless
 from billblend_async.models import OpenReason, Outcome, State
 from billblend_async.replacement import remove_leftovers
 from billblend_async.request import PayoutRequest
-from billblend_async.results import are_results, check_ending, harmless, write_results
+from billblend_async.results import are_results, check_ending, write_results
 
 HEADER = "client_orderid,amount,currency,account_number"
 ADDED = ",".join(RESULT_COLUMNS)

@@ -4,7 +4,7 @@ import csv
 import io
 from typing import Final
 
-from ..results import harmless
+from ..formulas import harmless
 from ..standing import Line
 from .source import Report
 from .words import instant, legible
