@@ -34,7 +34,7 @@ from .polling import Polling
 from .preflight import add_confirmation, confirm
 from .request import PayoutRequest
 from .settings import read_settings
-from .survey import approvable, is_approvable, is_released
+from .survey import approvable, is_approvable, question
 from .tally import Tally
 
 if TYPE_CHECKING:
@@ -109,12 +109,10 @@ def _approve(arguments: argparse.Namespace) -> int:
     named = set(arguments.client_orderid) or rows
     found = approvable(batch, arguments.journal, settings, named)
     if found:
-        again = [payout for payout in found if is_released(payout)]
+        what, details = question(found)
         confirm(
-            f"approve {len(found):,} payout(s): {amounts_text(found)}",
-            [f"{len(again):>9,} released: {amounts_text(again)}, to be paid again"]
-            if again
-            else [],
+            what,
+            details,
             endpoint=settings.endpoint,
             journal=arguments.journal,
             is_given=arguments.yes,
@@ -173,8 +171,9 @@ async def _approvable(
 
 def _announce(waiting: Sequence[Outcome]) -> None:
     """Say what is about to be paid."""
-    if waiting:
-        say(f"approving {len(waiting)} payout(s): {amounts_text(waiting)}")
+    paid = [told for told in waiting if told.state is not State.ATTENTION]
+    if paid:
+        say(f"approving {len(paid)} payout(s): {amounts_text(paid)}")
 
 
 def add_withdraw(withdraw: argparse.ArgumentParser) -> None:

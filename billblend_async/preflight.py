@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +11,7 @@ from .desk import check_content
 from .errors import ConfigurationError
 from .limits import add_limits, amounts_text, check_limits, limits_of
 from .models import Endpoint, Flow, moves_real_money
+from .request import PayoutRequest
 from .results import are_results, told_names
 from .settings import Settings
 from .survey import survey
@@ -55,7 +56,8 @@ def read_file(arguments: argparse.Namespace) -> Batch:
     batch = read_batch(arguments.file)
     check_limits(batch, limits)
     if arguments.dry_run:
-        print(f"{arguments.file.name}: {_told(batch)}", flush=True)
+        told = _told([row.request for row in batch.rows])
+        print(f"{arguments.file.name}: {told}", flush=True)
     return batch
 
 
@@ -87,8 +89,9 @@ def is_cleared(
         print("Nothing was sent or written.")
         return False
     if not found.is_finished:
+        moving, verb = found.moving, "pay" if pay else "check"
         confirm(
-            f"{'pay' if pay else 'check'} {_told(batch)}",
+            f"{verb} {_told(moving)}" if moving else "ask about payouts that are left to a person",
             found.groups(),
             endpoint=settings.endpoint,
             journal=arguments.journal,
@@ -121,9 +124,8 @@ def _check_first(batch: Batch, journal: Path, out: Path) -> None:
     )
 
 
-def _told(batch: Batch) -> str:
-    amounts = amounts_text(row.request for row in batch.rows)
-    return f"{len(batch.rows):,} payout(s), {amounts}"
+def _told(requests: Sequence[PayoutRequest]) -> str:
+    return f"{len(requests):,} payout(s), {amounts_text(requests)}"
 
 
 def _with(journal: Path) -> str:

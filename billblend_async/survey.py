@@ -1,6 +1,6 @@
 """Where the payouts of a file stand before a run, from the journal, which is not changed."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ from .payout import Payout, differences, outcome
 from .request import PayoutRequest
 from .settings import Settings
 
-__all__ = ["Group", "Survey", "approvable", "is_approvable", "is_released", "survey"]
+__all__ = ["Group", "Survey", "approvable", "is_approvable", "is_released", "question", "survey"]
 
 _NEW: Final = "new"
 _GOES_ON: Final = "begun"
@@ -83,6 +83,13 @@ class Survey:
             for word, requests in words.items()
             if requests
         ]
+
+    @property
+    def moving(self) -> list[PayoutRequest]:
+        """The payouts for which something may be sent, unlike those that are left to a person."""
+        words = (_NEW, _GOES_ON, _RELEASED)
+        requests = (row.request for row in self.batch.rows)
+        return [request for request in requests if self._word(request.client_orderid) in words]
 
     @property
     def is_finished(self) -> bool:
@@ -162,6 +169,25 @@ def approvable(
         for payout in same
         if payout.client_orderid in names and is_approvable(outcome(payout))
     ]
+
+
+def question(found: Sequence[Payout]) -> tuple[str, list[str]]:
+    """Say what an approval sends, and what else there is to know of it."""
+    paid = [payout for payout in found if payout.state is not State.ATTENTION]
+    parts = {
+        "released: {}, to be paid again": [payout for payout in paid if is_released(payout)],
+        "needing a person: {}, to be asked about only": [
+            payout for payout in found if payout.state is State.ATTENTION
+        ],
+    }
+    details = [
+        f"{len(payouts):>9,} {words.format(amounts_text(payouts))}"
+        for words, payouts in parts.items()
+        if payouts
+    ]
+    if not paid:
+        return "ask about payouts that need a person", details
+    return f"approve {len(paid):,} payout(s): {amounts_text(paid)}", details
 
 
 def is_released(payout: Payout) -> bool:

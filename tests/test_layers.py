@@ -135,7 +135,6 @@ ARROWS: dict[str, set[str]] = {
         "limits",
         "options",
         "orchestrator",
-        "payout",
         "payroll",
         "polling",
         "preflight",

@@ -19,9 +19,10 @@ import attrs
 import pytest
 from desk import Desk, ended, open_desk
 from openpyxl import Workbook, load_workbook
-from payouts import PATHS, START, opened
+from payouts import PATHS, START, fold, opened
 from rsa_keys import PEM_2048
 
+from billblend_async import preflight
 from billblend_async.batch import Batch, read_batch
 from billblend_async.cli import main
 from billblend_async.console import Patience
@@ -38,9 +39,9 @@ from billblend_async.keys import Credentials
 from billblend_async.limits import Limits, add_limits, check_limits, limits_of
 from billblend_async.machine import evolve
 from billblend_async.models import Endpoint, Flow, State
-from billblend_async.preflight import confirm
+from billblend_async.preflight import confirm, is_cleared
 from billblend_async.settings import Settings
-from billblend_async.survey import Survey, approvable, is_released, survey
+from billblend_async.survey import Survey, approvable, is_released, question, survey
 from billblend_async.wire import RequestKind
 
 HEADER = "client_orderid,amount,currency,account_number"
@@ -239,6 +240,43 @@ class TestSurvey:
         journal = await keep(tmp_path / "held", batch, approved, held=True)
         [payout] = approvable(batch, journal, SETTINGS, {"po-1"})
         assert is_released(payout)
+
+    async def test_moving(self, tmp_path: Path) -> None:
+        """What is finished, awaits approval or needs a person is not what a run pays."""
+        batch = batch_of(tmp_path, *[f"po-{n},{n}.00,EUR,12345678" for n in range(1, 6)])
+        again = (*PATHS[State.ATTENTION], Released(at=START + 100, who="ann", why="not paid"))
+        states = (State.FINAL, State.ATTENTION, State.VALIDATING, again)
+        journal = await keep(tmp_path, batch, *states)
+        asked = list[str]()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(preflight, "confirm", lambda what, *_, **__: asked.append(what))
+            words = argparse.Namespace(
+                journal=journal, out=None, dry_run=False, similar_ids=False, yes=False
+            )
+            assert is_cleared(words, batch, SETTINGS, flow=Flow.CHECK_PAY, pay=True)
+            few = batch_of(tmp_path, "po-2,2,EUR,12345678")
+            assert is_cleared(words, few, SETTINGS, flow=Flow.CHECK_PAY, pay=True)
+
+        left = "ask about payouts that are left to a person"
+        assert ["pay 3 payout(s), 12.00 EUR", left] == asked
+
+    def test_approved_and_parked(self) -> None:
+        """An approval counts what it sends: not what was approved and is in doubt by now."""
+        approved = (*PATHS[State.VALIDATED], Approved(at=START + 10, who="bob"))
+        parked = (*approved, *PATHS[State.ATTENTION][-2:])
+        again = (*parked, Released(at=START + 100, who="ann", why="not paid"))
+        found = [
+            fold(*events, first=opened(held=True))
+            for events in (approved[:-1], approved, parked, again)
+        ]
+        what, details = question(found)
+
+        assert "approve 3 payout(s): 31.26 USD" == what
+        assert [
+            "        1 released: 10.42 USD, to be paid again",
+            "        1 needing a person: 10.42 USD, to be asked about only",
+        ] == details
+        assert "ask about payouts that need a person" == question(found[2:3])[0]
 
     async def test_held(self, tmp_path: Path) -> None:
         """What awaits approval is left alone by a run, and is what an approval pays."""
