@@ -20,8 +20,8 @@ from simulation.planting import SHARED_BUGS
 from simulation.world import run_seed
 from test_simulation import sleep
 
-SEEDS = range(700)
-"""35 s on two cores of a small machine."""
+SEEDS = range(350)
+"""20 s on two cores of a small machine."""
 KILLERS = read_killers("shared")
 pytestmark = [
     pytest.mark.timeout(600),
