@@ -132,8 +132,8 @@ async def test_the_tables_are_made_once(server: Postgres) -> None:
 
 
 async def test_tables_that_are_missing_are_told(server: Postgres) -> None:
-    """A journal without tables says which command makes them."""
-    with pytest.raises(JournalUnavailable, match="billblend journal init"):
+    """A journal without tables says what makes them."""
+    with pytest.raises(JournalUnavailable, match=r"PostgresJournal\.initialise"):
         await opened_journal(server, server.new_schema())
 
 

@@ -50,7 +50,7 @@ class PostgresJournal:
     """A journal in one schema of a PostgreSQL database.
 
     Any number of programs on any number of machines may work on it; each step is still written
-    exactly once. Make its tables before with ``billblend journal init`` or ``initialise``. A
+    exactly once. Make its tables before with ``initialise``. A
     journal belongs to the event loop that has opened it and is opened once. It holds no
     transaction and no lock while anything is sent.
 

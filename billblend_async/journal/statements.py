@@ -202,7 +202,7 @@ class Statements:
         if version < VERSION:
             raise self._unavailable(
                 f"its tables are of version {version}, and this release needs {VERSION}: run"
-                " `billblend journal init`, which brings them forward"
+                " PostgresJournal.initialise, which brings them forward"
             )
         for name in ("fsync", "full_page_writes"):
             if meta[name] != "on":
