@@ -15,8 +15,9 @@ from . import __version__
 from .batch import read_batch
 from .builder import add_sign
 from .console import BAD_CONFIGURATION, BAD_INPUT, UNFINISHED, end_on_signals, say
-from .decisions import add_approve, add_attention, add_journal, add_withdraw
-from .desk import check_journal, make_client, make_orchestrator
+from .decisions import add_approve, add_attention, add_withdraw
+from .declarations import add_journal
+from .desk import make_client, make_orchestrator
 from .doctor import add_doctor
 from .errors import (
     BillblendError,
@@ -31,11 +32,13 @@ from .listening import add_listen
 from .options import POLL_HELP, polling, positive
 from .parameters import check_value, mask_digits
 from .payroll import Plan, add_pay, run_batch
+from .places import FilePlace, Place, read_place
 from .polling import Polling
 from .reporting.command import add_report, add_watch
 from .request import PARAMETERS
 from .sandbox.command import add_sandbox, run_sandbox
 from .settings import Settings, read_settings
+from .takeover import add_take_over
 
 __all__ = ["main"]
 
@@ -49,6 +52,7 @@ exit status:
   3  bad input: nothing was sent
   4  bad configuration: nothing was sent
 """
+_EXTRAS: Final = {"psycopg": "postgres", "dbos": "dbos"}
 _SETTINGS: Final = """\
 settings, from the environment:
   BILLBLEND_LOGIN                 the merchant's login
@@ -62,6 +66,8 @@ settings, from the environment:
   BILLBLEND_ENDPOINT_ID           the endpoint's number, or
   BILLBLEND_ENDPOINT_GROUP_ID     the endpoint group's number
   BILLBLEND_BASE_URL              sandbox (default), production or a URL
+  BILLBLEND_JOURNAL_KEY           path of the key file of a journal in PostgreSQL
+  BILLBLEND_JOURNAL_SCHEMA        the schema of its tables (default billblend)
   BILLBLEND_TRACEBACK             1 shows where something unexpected came from, without any values
 """
 
@@ -116,7 +122,8 @@ def main(argv: list[str] | None = None) -> int:
         say(f"{where}{error.strerror or type(error).__name__}; mend that and run it again")
         return UNFINISHED
     except ModuleNotFoundError as error:
-        say(f"{error.name} is missing; install it with: pip install 'billblend-async[cli]'")
+        extra = _EXTRAS.get((error.name or "").partition(".")[0], "cli")
+        say(f"{error.name} is missing; install it with: pip install 'billblend-async[{extra}]'")
         return BAD_CONFIGURATION
     return status
 
@@ -139,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("client_orderid", help="the payout's id")
     status.add_argument(
         "--journal",
-        type=Path,
+        type=read_place,
         help="the journal that knows it; without it only the gateway is asked",
     )
     status.set_defaults(run=_status)
@@ -150,8 +157,11 @@ def _parser() -> argparse.ArgumentParser:
     add_approve(approve)
     withdraw = commands.add_parser("withdraw", help="take payouts back that are not paid yet")
     add_withdraw(withdraw)
-    journal = commands.add_parser("journal", help="declare what a journal cannot know by itself")
+    journal = commands.add_parser("journal", help="make a journal, or say what it cannot know")
     add_journal(journal)
+
+    takeover = commands.add_parser("take-over", help="let others go on with a dead process's work")
+    add_take_over(takeover)
 
     report = commands.add_parser("report", help="tell what a journal holds, as text, page or CSV")
     add_report(report)
@@ -183,11 +193,12 @@ def _parser() -> argparse.ArgumentParser:
 def _status(arguments: argparse.Namespace) -> int:
     if wrong := check_value(PARAMETERS["client_orderid"], arguments.client_orderid):
         raise InvalidInput((Problem("client_orderid", wrong),))
-    check_journal(arguments.journal)
+    if arguments.journal is not None:
+        arguments.journal.check()
     return asyncio.run(_ask_status(arguments.client_orderid, arguments.journal))
 
 
-async def _ask_status(client_orderid: str, journal: Path | None) -> int:
+async def _ask_status(client_orderid: str, journal: Place | None) -> int:
     from rich.console import Console
 
     from .answers import NotFound, StatusReport
@@ -238,7 +249,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         settings: Settings, file: Path, journal: Path, out: Path, stop: Callable[[], object]
     ) -> None:
         plan = Plan(
-            journal=journal,
+            journal=FilePlace(journal),
             out=out,
             polling=arguments.poll,
             title="billblend demo",

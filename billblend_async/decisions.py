@@ -14,7 +14,7 @@ import attrs
 from .batch import Batch, read_batch
 from .concurrency import side_by_side
 from .console import BAD_INPUT, UNFINISHED, say
-from .desk import check_journal, make_client, make_orchestrator
+from .desk import make_client, make_orchestrator
 from .ending import same_command
 from .errors import (
     BillblendError,
@@ -30,6 +30,7 @@ from .links import stands
 from .models import Doubt, Outcome, State
 from .options import POLL_HELP, polling, positive
 from .payroll import Plan, add_view, check_out, run_payouts
+from .places import JOURNAL_HELP, read_place
 from .polling import Polling
 from .preflight import add_confirmation, confirm
 from .request import PayoutRequest
@@ -40,22 +41,12 @@ from .tally import Tally
 if TYPE_CHECKING:
     from .orchestrator import Orchestrator
 
-__all__ = ["add_approve", "add_attention", "add_journal", "add_withdraw"]
+__all__ = ["add_approve", "add_attention", "add_withdraw"]
 
 _DECISIONS: Final = {
     "list": "list the payouts for which nothing is sent until a person has looked",
     "release": "allow exactly one more send for each; run the file again to send it",
     "close": "end each: nothing is sent or asked for it again",
-}
-_DECLARATIONS: Final = {
-    "restored": (
-        "declare that the journal was restored from a copy: every payout is asked about before "
-        "anything is sent for it"
-    ),
-    "complete": (
-        "declare that nobody will hand in a payout again that the restored journal has lost: new "
-        "ones are sent without being asked about"
-    ),
 }
 
 
@@ -64,7 +55,7 @@ def add_attention(attention: argparse.ArgumentParser) -> None:
     decisions = attention.add_subparsers(required=True, metavar="DECISION")
     for name, text in _DECISIONS.items():
         decision = decisions.add_parser(name, help=text, description=_sentence(text))
-        decision.add_argument("--journal", type=Path, required=True, help="the journal")
+        decision.add_argument("--journal", type=read_place, required=True, help=JOURNAL_HELP)
         decision.add_argument(
             "--doubt", choices=[word.value for word in Doubt], help="only those with this reason"
         )
@@ -84,7 +75,7 @@ def add_approve(approve: argparse.ArgumentParser) -> None:
     """Give ``billblend approve`` its options."""
     approve.add_argument("file", type=Path, help="the file that was run with --check-only")
     approve.add_argument("client_orderid", nargs="*", help="only these of its payouts")
-    approve.add_argument("--journal", type=Path, required=True, help="the journal")
+    approve.add_argument("--journal", type=read_place, required=True, help=JOURNAL_HELP)
     approve.add_argument("--out", type=Path, required=True, help="the results file to write")
     approve.add_argument("--who", required=True, help="your name, for the record")
     approve.add_argument("--concurrency", type=positive, default=1000, help="most payouts at once")
@@ -97,7 +88,7 @@ def add_approve(approve: argparse.ArgumentParser) -> None:
 
 
 def _approve(arguments: argparse.Namespace) -> int:
-    check_journal(arguments.journal)
+    arguments.journal.check()
     if not arguments.who.strip():
         raise InvalidInput((Problem("--who", "is empty; give your name, for the record"),))
     batch, settings = read_batch(arguments.file), read_settings(os.environ)
@@ -179,14 +170,14 @@ def _announce(waiting: Sequence[Outcome]) -> None:
 def add_withdraw(withdraw: argparse.ArgumentParser) -> None:
     """Give ``billblend withdraw`` its options."""
     withdraw.add_argument("client_orderid", nargs="+", help="payouts that are not paid yet")
-    withdraw.add_argument("--journal", type=Path, required=True, help="the journal")
+    withdraw.add_argument("--journal", type=read_place, required=True, help=JOURNAL_HELP)
     withdraw.add_argument("--who", required=True, help="your name, for the record")
     withdraw.add_argument("--why", required=True, help="your reason, for the record")
     withdraw.set_defaults(run=_withdraw)
 
 
 def _withdraw(arguments: argparse.Namespace) -> int:
-    check_journal(arguments.journal)
+    arguments.journal.check()
     return asyncio.run(_withdraw_all(arguments))
 
 
@@ -200,21 +191,12 @@ async def _withdraw_all(arguments: argparse.Namespace) -> int:
     return 0 if decided == len(names) else BAD_INPUT
 
 
-def add_journal(journal: argparse.ArgumentParser) -> None:
-    """Give ``billblend journal`` its commands."""
-    declarations = journal.add_subparsers(required=True, metavar="DECLARATION")
-    for name, text in _DECLARATIONS.items():
-        declaration = declarations.add_parser(name, help=text, description=_sentence(text))
-        declaration.add_argument("--journal", type=Path, required=True, help="the journal")
-        declaration.set_defaults(run=_journal, declaration=name)
-
-
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
 def _attention(arguments: argparse.Namespace) -> int:
-    check_journal(arguments.journal)
+    arguments.journal.check()
     named, filtered = arguments.client_orderid, arguments.doubt or arguments.batch
     if arguments.decision != "list" and bool(named) is bool(filtered):
         wrong = "give payouts, or --doubt or --batch for all of those"
@@ -298,26 +280,3 @@ async def _decide_each(
             print(f"{name}: {told.state}{again}")
             decided += 1
     return decided
-
-
-def _journal(arguments: argparse.Namespace) -> int:
-    check_journal(arguments.journal)
-    return asyncio.run(_declare(arguments))
-
-
-async def _declare(arguments: argparse.Namespace) -> int:
-    async with (
-        make_client(read_settings(os.environ)) as client,
-        make_orchestrator(client, arguments.journal) as payouts,
-    ):
-        if arguments.declaration == "complete":
-            await payouts.declare_complete()
-            print("New payouts are sent without being asked about.")
-            return 0
-        marked = await payouts.declare_restored()
-    print(
-        f"{marked} unfinished payouts, and all that are handed in from now on, are asked about "
-        "before anything is sent. When every file since the copy has been run again, say: "
-        "billblend journal complete"
-    )
-    return 0

@@ -37,8 +37,13 @@ _TEXTS: Final = {
         "takes a new client_orderid."
     ),
     "journal": (
-        "Declare what a journal cannot know by itself: that it was restored from a copy, and "
-        "later that nothing is missing from it any more."
+        "Make the tables of a journal in PostgreSQL, or declare what a journal cannot know by "
+        "itself: that it was restored from a copy, and later that nothing is missing from it."
+    ),
+    "take-over": (
+        "Let living processes of a DBOS application go on with the payouts of dead ones. To be "
+        "wrong about who is dead is harmless: each send still leaves once. Nothing is sent from "
+        "here, and no settings are needed."
     ),
     "listen": (
         "Take the gateway's callbacks in for payouts that other processes run on the same "
@@ -60,6 +65,7 @@ _EXAMPLES: Final = {
     "approve": "billblend approve payouts.csv --journal payouts.db --out results.csv --who ann",
     "withdraw": 'billblend withdraw po-2 --journal payouts.db --who ann --why "wrong amount"',
     "journal": "billblend journal restored --journal payouts.db",
+    "take-over": "billblend take-over machine-7 --database postgresql://dbos@db/payouts_dbos",
     "listen": "billblend listen --journal payouts.db --port 8080",
     "sandbox": "billblend sandbox --fault payout-pay:drop_after:0.1",
     "demo": "billblend demo --payouts 60",

@@ -24,6 +24,7 @@ from .links import Links, journaled
 from .live import View, Watch, make_view
 from .models import Deadlines, Flow, Outcome
 from .options import POLL_HELP, deadline, polling, positive
+from .places import Place, read_place
 from .polling import Polling
 from .preflight import add_preflight, is_cleared, read_file
 from .replacement import remove_leftovers
@@ -68,7 +69,7 @@ class Plan:
         at_cut: Called when a second signal cuts it off.
     """
 
-    journal: Path
+    journal: Place
     out: Path
     polling: Polling = Polling()
     concurrency: int = 1000
@@ -88,7 +89,7 @@ def add_pay(pay: argparse.ArgumentParser) -> None:
         type=Path,
         help="CSV, JSON Lines or XLSX whose columns are the gateway's parameter names",
     )
-    pay.add_argument("--journal", type=Path, help="where every step is recorded")
+    pay.add_argument("--journal", type=read_place, help="where every step is recorded")
     pay.add_argument("--out", type=Path, help="the results file to write: .csv, .jsonl or .xlsx")
     add_preflight(pay)
     pay.add_argument("--concurrency", type=positive, default=1000, help="most payouts at once")
@@ -149,7 +150,7 @@ def _pay(arguments: argparse.Namespace) -> int:
     return asyncio.run(run_batch(settings, batch, plan))
 
 
-def check_out(out: Path, file: Path, journal: Path) -> None:
+def check_out(out: Path, file: Path, journal: Place) -> None:
     """Find out before anything is sent whether the results can be written, and over nothing else.
 
     Raises:
@@ -166,12 +167,9 @@ def check_out(out: Path, file: Path, journal: Path) -> None:
         raise ConfigurationError(f"--out {out}: {reason}; give another path")
 
 
-def _check_out(out: Path, file: Path, journal: Path) -> None:
-    if not journal.name:
-        raise ConfigurationError(f"--journal {journal}: this is a directory; give a file's path")
-    beside = [journal.with_name(journal.name + end) for end in ("", ".key", "-journal", "-wal")]
+def _check_out(out: Path, file: Path, journal: Place) -> None:
     key = os.environ.get("BILLBLEND_PRIVATE_KEY", "")
-    if out.resolve() in [path.resolve() for path in (file, Path(key), *beside)]:
+    if out.resolve() in [path.resolve() for path in (file, Path(key), *journal.files)]:
         raise ConfigurationError(f"--out {out}: give the results a file of their own")
     check_ending(out)
     if out.exists() and not out.is_file():

@@ -7,10 +7,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .batch import Batch, read_batch
-from .desk import check_content
 from .errors import ConfigurationError
 from .limits import add_limits, amounts_text, check_limits, limits_of
 from .models import Endpoint, Flow, moves_real_money
+from .places import Place
 from .request import PayoutRequest
 from .results import are_results, told_names
 from .settings import Settings
@@ -71,7 +71,8 @@ def is_cleared(
         ConfigurationError: The journal is none, or nobody says yes.
         JournalError: The journal cannot be read, or is somebody else's.
     """
-    check_content(arguments.journal)
+    if arguments.journal is not None:
+        arguments.journal.check(must_exist=False)
     found = survey(
         batch,
         arguments.journal,
@@ -100,7 +101,7 @@ def is_cleared(
     return True
 
 
-def _check_first(batch: Batch, journal: Path, out: Path) -> None:
+def _check_first(batch: Batch, journal: Place, out: Path) -> None:
     """Refuse a journal without payouts where the results of the file's payouts are there.
 
     Raises:
@@ -113,7 +114,7 @@ def _check_first(batch: Batch, journal: Path, out: Path) -> None:
     else:
         ids = (row.request.client_orderid for row in batch.rows)
         # A run that was stopped before its first payout leaves a journal without any.
-        is_there = journal.exists()
+        is_there = not journal.is_new()
         known = [name for name in ids if told.get(name, False) or (name in told and not is_there)]
         if not known:
             return
@@ -128,9 +129,9 @@ def _told(requests: Sequence[PayoutRequest]) -> str:
     return f"{len(requests):,} payout(s), {amounts_text(requests)}"
 
 
-def _with(journal: Path) -> str:
+def _with(journal: Place) -> str:
     """Name a journal; one that is not there knows nobody who was paid, so its path may be wrong."""
-    return f"with the {'' if journal.exists() else 'new '}journal {journal}"
+    return f"with the {'new ' if journal.is_new() else ''}journal {journal}"
 
 
 def confirm(
@@ -138,7 +139,7 @@ def confirm(
     details: Iterable[object],
     *,
     endpoint: Endpoint,
-    journal: Path,
+    journal: Place,
     is_given: bool,
     always: bool = False,
 ) -> None:

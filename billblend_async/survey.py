@@ -1,7 +1,6 @@
 """Where the payouts of a file stand before a run, from the journal, which is not changed."""
 
 from collections.abc import Container, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import attrs
@@ -13,6 +12,7 @@ from .likeness import find_similar
 from .limits import amounts_text
 from .models import Flow, OpenReason, Outcome, State
 from .payout import Payout, differences, outcome
+from .places import Place
 from .request import PayoutRequest
 from .settings import Settings
 
@@ -111,7 +111,7 @@ class Survey:
 
 def survey(
     batch: Batch,
-    journal: Path | None,
+    journal: Place | None,
     settings: Settings,
     *,
     flow: Flow,
@@ -150,7 +150,7 @@ def survey(
 
 
 def approvable(
-    batch: Batch, journal: Path, settings: Settings, names: Container[str]
+    batch: Batch, journal: Place, settings: Settings, names: Container[str]
 ) -> list[Payout]:
     """List the payouts of a file, among these names, that an approval pays.
 
@@ -202,25 +202,24 @@ def is_approvable(told: Outcome) -> bool:
 
 
 def _find(
-    batch: Batch, journal: Path | None, settings: Settings
+    batch: Batch, journal: Place | None, settings: Settings
 ) -> tuple[dict[str, Payout], bytes, list[str]]:
     """Read the payouts of a file that the journal knows, its fingerprints' key and all its ids."""
     if journal is None:
         return {}, b"", []
     from .journal import Owner
-    from .journal.lookup import Lookup
 
     endpoint, login = settings.endpoint, settings.credentials.login
     owner = Owner(base_url=endpoint.base_url, login=login, endpoint=endpoint.path)
     names = [row.request.client_orderid for row in batch.rows]
     known: dict[str, Payout] = {}
-    patience = Patience(f"looking the file's payouts up in {journal.name}", len(names))
-    with Lookup(journal, owner) as lookup:
+    patience = Patience(f"looking the file's payouts up in {journal.title}", len(names))
+    with journal.lookup(owner) as lookup:
         for done, (name, payout) in enumerate(zip(names, lookup.find(names), strict=True)):
             patience.hear(done)
             if payout is not None:
                 known[name] = payout
-        return known, lookup.fingerprint_key, lookup.names()
+        return known, lookup.fingerprint_key, list(lookup.names())
 
 
 def _conflict(payout: Payout, request: PayoutRequest, key: bytes, flow: Flow, *, pay: bool) -> str:

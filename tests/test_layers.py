@@ -87,7 +87,9 @@ ARROWS: dict[str, set[str]] = {
     },
     "engines": VALUES | {"callbacks", "delivery", "logs", "orchestrator", "steps"},
     "endpoint": {"callbacks", "delivery", "logs"},
-    "settings": {"models", "keys"},
+    "places": {"journal", "payout"},
+    "founding": {"journal", "places"},
+    "settings": {"models", "keys", "places"},
     "cells": {"parameters"},
     "workbook": {"cells"},
     "sheets": {"request", "cells", "workbook"},
@@ -97,20 +99,22 @@ ARROWS: dict[str, set[str]] = {
     "results": VALUES | {"batch", "cells", "formulas", "replacement", "sheets", "workbook"},
     "likeness": {"batch"},
     "limits": VALUES | {"batch", "payout"},
-    "survey": VALUES | {"batch", "console", "journal", "likeness", "limits", "payout", "settings"},
-    "preflight": VALUES | {"batch", "desk", "limits", "results", "settings", "survey"},
+    "survey": VALUES
+    | {"batch", "console", "journal", "likeness", "limits", "payout", "places"}
+    | {"settings"},
+    "preflight": VALUES | {"batch", "limits", "places", "results", "settings", "survey"},
     "report": VALUES,
     "timeline": set(),
     "standing": VALUES | {"batch", "payout"},
     "summary": VALUES | {"batch", "standing", "timeline"},
     "reporting": VALUES
-    | {"batch", "console", "desk", "formulas", "journal", "replacement", "server"}
+    | {"batch", "console", "formulas", "journal", "places", "replacement", "server"}
     | {"standing", "summary", "timeline"},
     "server": set(),
-    "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
+    "listening": {"callbacks", "console", "desk", "endpoint", "places", "server", "settings"},
     "sandbox": VALUES | {"wire", "keys", "signing", "server"},
     "demo": {"console", "settings"},
-    "desk": {"settings", "models", "polling", "client", "means", "orchestrator", "journal"}
+    "desk": {"settings", "models", "places", "polling", "client", "means", "orchestrator"}
     | {"redirects"},
     "console": set(),
     "snapshot": set(),
@@ -124,18 +128,21 @@ ARROWS: dict[str, set[str]] = {
     "links": VALUES | {"batch", "orchestrator", "payout", "results"},
     "options": {"models", "polling"},
     "payroll": {"batch", "console", "desk", "models", "options", "orchestrator"}
-    | {"polling", "preflight", "replacement", "report", "results", "settings"}
+    | {"places", "polling", "preflight", "replacement", "report", "results", "settings"}
     | {"ending", "lines", "links", "live", "screen", "tally"},
     "entrance": {"cli"},
     "builder": {"batch", "models", "parameters", "request", "settings", "signing", "wire"},
     "doctor": {"answers", "client", "console", "exchange", "journal", "keys", "models", "settings"}
-    | {"transport"},
+    | {"places", "transport"},
+    "declarations": {"desk", "founding", "places", "settings"},
+    "takeover": {"engines", "places"},
     "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
     | {
         "limits",
         "options",
         "orchestrator",
         "payroll",
+        "places",
         "polling",
         "preflight",
         "request",

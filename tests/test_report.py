@@ -22,6 +22,7 @@ from billblend_async.cli import main
 from billblend_async.events import Checked, CheckStarted, Rejected
 from billblend_async.journal.files import make_key
 from billblend_async.models import Doubt, State
+from billblend_async.places import FilePlace
 from billblend_async.reporting.page import HEADERS, report_page, trouble_page, watch_page
 from billblend_async.reporting.parts import MOST_LISTED
 from billblend_async.reporting.sheet import COLUMNS
@@ -54,7 +55,7 @@ def everything(path: Path, count: int = 0) -> Report:
         path, [(opened(f"po-{name}-{n}"), events) for n, (name, events) in enumerate(lives)]
     )
     write_journal(path, mixed(count))
-    return Source(path).read(AT)
+    return Source(FilePlace(path)).read(AT)
 
 
 def hostile(path: Path) -> Report:
@@ -71,7 +72,7 @@ def hostile(path: Path) -> Report:
         (opened(f"{HOSTILE}3"), DOUBT_PATHS[Doubt.PAY_UNCONFIRMED]),
     ]
     write_journal(path, lives)
-    return Source(path, Choice(words=HOSTILE)).read(AT)
+    return Source(FilePlace(path), Choice(words=HOSTILE)).read(AT)
 
 
 class TestWords:
@@ -207,7 +208,7 @@ class TestPage:
             for n in range(LONGEST_GROUP + 100)
         )
         write_journal(path, doubtful)
-        page = report_page(Source(path).read(AT))
+        page = report_page(Source(FilePlace(path)).read(AT))
         assert f"The first {LONGEST_GROUP} of {LONGEST_GROUP + 100} are listed" in page
         assert f"The list holds the newest {MOST_LISTED} of {LONGEST_GROUP + 100} payouts" in page
         assert page.count('<tr role="row">') < LONGEST_GROUP + MOST_LISTED + 200
@@ -215,7 +216,7 @@ class TestPage:
     def test_nothing_to_show(self, path: Path) -> None:
         """An empty journal is told as such."""
         write_journal(path, [])
-        page = report_page(Source(path).read(AT))
+        page = report_page(Source(FilePlace(path)).read(AT))
         Reader(page)
         assert "The journal holds no payouts yet." in page
 
@@ -254,7 +255,7 @@ class TestTerminal:
     def test_nothing_to_show(self, path: Path) -> None:
         """An empty journal is told in a line."""
         write_journal(path, [])
-        assert "No payouts." in terminal(Source(path).read(AT))
+        assert "No payouts." in terminal(Source(FilePlace(path)).read(AT))
 
 
 def rows(file: Path) -> list[dict[str, str]]:
@@ -270,7 +271,7 @@ class TestWidth:
         paper = Paper()
         on = Console(file=paper, width=width, color_system=None)
         write_journal(path, mixed(2000))
-        print_whole(on, Source(path).read(AT))
+        print_whole(on, Source(FilePlace(path)).read(AT))
         lines = [line.rstrip() for line in paper.getvalue().splitlines()]
         assert max(map(len, lines)) <= width
         amount = sum(first.amount for first, _ in mixed(2000) if first.currency == "EUR")
@@ -289,7 +290,7 @@ class TestWidth:
         """In a file each line is one, however long it is."""
         write_journal(path, mixed(2000))
         paper = io.StringIO()
-        print_whole(Console(file=paper, width=40), Source(path).read(AT))
+        print_whole(Console(file=paper, width=40), Source(FilePlace(path)).read(AT))
         told = paper.getvalue().splitlines()
         assert any(
             "check-unconfirmed: " in line and "then release or close." in line for line in told
@@ -430,7 +431,7 @@ def test_costs_little(tmp_path: Path) -> None:
     path = tmp_path / "payouts.db"
     write_journal(path, mixed(2000))
     began = time.process_time()
-    page = report_page(Source(path).read(AT))
+    page = report_page(Source(FilePlace(path)).read(AT))
     assert len(page) < 1_000_000
     # Paying one costs about 12 ms of CPU time, and two hundredths of that are 0.24 ms. The bound is
     # twice that, so that a busy machine fails nobody; a report costs 0.1 ms for each.

@@ -6,7 +6,6 @@ Nothing is changed and no money moves: the gateway is asked about an order that 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 from ..answers import NoAnswer, StatusAnswer
@@ -14,6 +13,7 @@ from ..client import Client
 from ..errors import BillblendError
 from ..exchange import Timeouts
 from ..journal.inspection import describe_sqlite
+from ..places import Place
 from ..settings import Settings
 from .findings import Finding, Verdict, fine, problem, skipped
 from .network import examine_network
@@ -38,7 +38,7 @@ _MEANINGS: Final = {
 
 async def examine(
     environ: Mapping[str, str],
-    journal: Path | None = None,
+    journal: Place | None = None,
     *,
     wall_clock: Callable[[], float] = time.time,
 ) -> list[Finding]:

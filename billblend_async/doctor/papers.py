@@ -100,8 +100,10 @@ def _shown(name: str, given: Mapping[str, str]) -> str:
     match name:
         case "BILLBLEND_LOGIN":
             shown = value.isprintable()
-        case "BILLBLEND_PRIVATE_KEY":
+        case "BILLBLEND_PRIVATE_KEY" | "BILLBLEND_JOURNAL_KEY":
             shown = "-----BEGIN" not in value and _is_file(value)
+        case "BILLBLEND_JOURNAL_SCHEMA":
+            shown = value.isidentifier()
         case "BILLBLEND_ENDPOINT_ID" | "BILLBLEND_ENDPOINT_GROUP_ID":
             shown = value.isascii() and value.isdigit() and len(value) < 20
         case "BILLBLEND_BASE_URL":

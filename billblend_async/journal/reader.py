@@ -80,7 +80,7 @@ class SqliteReader:
             raise self._damaged(f"it does not say its {missing[0]}")
         return Owner(**{name: meta[name] for name in names})
 
-    def file(self) -> tuple[int, int]:
+    def identity(self) -> tuple[int, int]:
         """Name the file that has the path now, so that one is noticed that took its place.
 
         Raises:

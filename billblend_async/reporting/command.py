@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from ..batch import read_batch
 from ..console import end_on_signals
-from ..desk import check_journal
 from ..errors import ConfigurationError
+from ..places import JOURNAL_HELP, Place, read_place
 
 if TYPE_CHECKING:
     from .source import Choice
@@ -33,7 +33,7 @@ def add_report(report: argparse.ArgumentParser) -> None:
     """Give ``billblend report`` its options."""
     report.description = _REPORT
     report.epilog = "exit status: 0 once the report is written, whatever it tells"
-    report.add_argument("--journal", type=Path, required=True, help="the journal")
+    report.add_argument("--journal", type=read_place, required=True, help=JOURNAL_HELP)
     report.add_argument("--html", type=Path, metavar="FILE", help="write one page that has it all")
     report.add_argument("--csv", type=Path, metavar="FILE", help="write every payout in a row")
     _add_choice(report)
@@ -43,7 +43,7 @@ def add_report(report: argparse.ArgumentParser) -> None:
 def add_watch(watch: argparse.ArgumentParser) -> None:
     """Give ``billblend watch`` its options."""
     watch.description = _WATCH
-    watch.add_argument("--journal", type=Path, required=True, help="the journal")
+    watch.add_argument("--journal", type=read_place, required=True, help=JOURNAL_HELP)
     _add_choice(watch)
     watch.add_argument("--port", type=int, default=0, help="the port (default 0: a free one)")
     watch.set_defaults(run=_watch)
@@ -77,7 +77,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from .sheet import is_sheet, sheet
     from .source import Source
 
-    check_journal(arguments.journal)
+    arguments.journal.check()
     if arguments.html is not None:
         check_target("--html", arguments.html, is_page)
     if arguments.csv is not None:
@@ -119,7 +119,7 @@ def _choice(arguments: argparse.Namespace) -> "Choice":
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    check_journal(arguments.journal)
+    arguments.journal.check()
     if not 0 <= arguments.port < 65536:
         raise ConfigurationError("--port: must lie between 0, for any free one, and 65535")
     with contextlib.suppress(KeyboardInterrupt):
@@ -127,7 +127,7 @@ def _watch(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(journal: Path, port: int, choice: "Choice") -> None:
+async def _serve(journal: Place, port: int, choice: "Choice") -> None:
     from .watching import Watch
 
     end_on_signals()
