@@ -1,6 +1,7 @@
 """The command over a journal in PostgreSQL: a real server, and the gateway's own books."""
 
 import asyncio
+import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -133,8 +134,8 @@ async def test_a_file_is_paid(ready: Desk, server: Postgres) -> None:
 
     status, _, error = await pay(ready, server, file)
     assert (1, "") == (status, error)
-    words = {"po-0": "approved", "po-1": "declined", "po-2": "error"}
-    assert words.items() <= told(ready).items()
+    ends = {"po-0": "approved", "po-1": "declined", "po-2": "error"}
+    assert ends.items() <= told(ready).items()
     assert {f"po-{n}": 1 for n in range(6)} == ready.count(RequestKind.PAY)
 
     status, out, _ = await pay(ready, server, file, "--dry-run")
@@ -277,6 +278,37 @@ async def test_what_is_shown_holds_no_link(ready: Desk, server: Postgres) -> Non
     link = ready.results()["po-0"]["redirect_to"]
     assert link.startswith("http://127.0.0.1")
     assert link.rpartition("/")[2] not in out
+
+
+GRANTS = Path(__file__).parent.parent / "docs" / "guide" / "postgres.md"
+
+
+async def test_roles(ready: Desk, server: Postgres) -> None:
+    """What the guide grants is enough to run payouts, and to read a report is enough for that."""
+    schema = ready.environ["BILLBLEND_JOURNAL_SCHEMA"]
+    [grants] = re.findall(r"```sql\n(.*?)```", GRANTS.read_text("utf-8"), re.DOTALL)
+    sql = grants.replace("billblend", schema).replace("TO payouts", "TO runner")
+    reading = f"GRANT USAGE ON SCHEMA {schema} TO looker; GRANT SELECT ON ALL TABLES IN SCHEMA"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        for line in ("CREATE ROLE runner LOGIN", "CREATE ROLE looker LOGIN"):
+            connection.execute(line.encode())
+        connection.execute(f"{sql}; {reading} {schema} TO looker".encode())
+    runner, looker = (server.url.replace("tester", name) for name in ("runner", "looker"))
+    file = ready.write(3)
+    given = ("--out", "results.csv", *FAST)
+    status, _, error = await ready.billblend("pay", file, "--journal", runner, *given)
+    assert (1, "") == (status, error)
+    for word in ("restored", "complete"):
+        status, _, error = await ready.billblend("journal", word, "--journal", runner)
+        assert (0, "") == (status, error)
+    (ready.folder / "key.pem").chmod(0o600)
+    for words in (("report",), ("doctor",), ("pay", file, "--dry-run")):
+        status, _, error = await ready.billblend(*words, "--journal", looker)
+        assert (0, "") == (status, error)
+    more = ready.write(1, "more.csv", prefix="more-")
+    status, _, error = await ready.billblend("pay", more, "--journal", looker, *given)
+    assert 2 == status, error
+    assert 3 == ready.count(RequestKind.PAY).total()
 
 
 async def test_a_watch_page(ready: Desk, server: Postgres) -> None:
