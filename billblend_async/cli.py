@@ -27,6 +27,7 @@ from .errors import (
     PayoutNotFound,
     Problem,
 )
+from .extras import advice
 from .guidance import complete, explain
 from .listening import add_listen
 from .options import POLL_HELP, polling, positive
@@ -52,7 +53,6 @@ exit status:
   3  bad input: nothing was sent
   4  bad configuration: nothing was sent
 """
-_EXTRAS: Final = {"psycopg": "postgres", "dbos": "dbos"}
 _SETTINGS: Final = """\
 settings, from the environment:
   BILLBLEND_LOGIN                 the merchant's login
@@ -122,8 +122,7 @@ def main(argv: list[str] | None = None) -> int:
         say(f"{where}{error.strerror or type(error).__name__}; mend that and run it again")
         return UNFINISHED
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0], "cli")
-        say(f"{error.name} is missing; install it with: pip install 'billblend-async[{extra}]'")
+        say(advice(error) or f"{error.name} is missing; install the command's requirements again")
         return BAD_CONFIGURATION
     return status
 

@@ -1,8 +1,9 @@
 """The public door: complete, sorted, lazy, typed."""
 
+import re
 import subprocess
 import sys
-from importlib import resources
+from importlib import metadata, resources
 
 import pytest
 
@@ -33,11 +34,41 @@ def test_unknown_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("package", "name", "extra"),
+    [
+        ("psycopg", "PostgresJournal", "postgres"),
+    ],
+)
+def test_extras(package: str, name: str, extra: str) -> None:
+    """A name whose extra is not installed says which one brings it."""
+    probe = f"import sys; sys.modules[{package!r}] = None; from billblend_async import {name}"
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    told = f"{package} is missing; install it with: pip install 'billblend-async[{extra}]'"
+    assert done.stderr.strip().endswith(f"ModuleNotFoundError: {name}: {told}")
+
+
+def test_core_needs_no_extra() -> None:
+    """What the core requires holds no database driver and no engine."""
+    needed = [
+        re.split(r"[ ;<>=\[]", each, maxsplit=1)[0]
+        for each in metadata.requires("billblend-async") or []
+        if "extra ==" not in each
+    ]
+    assert ["attrs", "cryptography", "httpx", "tenacity"] == sorted(needed)
+
+
+@pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
         ("import billblend_async", ["httpx", "cryptography", "tenacity", "attrs", "asyncio"]),
         ("import billblend_async.machine", ["httpx", "cryptography", "tenacity", "asyncio"]),
-        ("import billblend_async.cli", ["httpx", "tenacity", "rich", "starlette", "uvicorn"]),
+        (
+            "import billblend_async.cli",
+            ["httpx", "tenacity", "rich", "starlette", "uvicorn", "psycopg", "dbos"],
+        ),
         ("import billblend_async.sandbox", ["httpx", "starlette", "uvicorn"]),
     ],
 )

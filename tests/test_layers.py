@@ -87,6 +87,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "engines": VALUES | {"callbacks", "delivery", "logs", "orchestrator", "steps"},
     "endpoint": {"callbacks", "delivery", "logs"},
+    "extras": set(),
     "places": {"journal", "payout"},
     "founding": {"journal", "places"},
     "settings": {"models", "keys", "places"},
