@@ -92,19 +92,21 @@ ARROWS: dict[str, set[str]] = {
     "workbook": {"cells"},
     "sheets": {"request", "cells", "workbook"},
     "formulas": set(),
-    "batch": VALUES | {"cells", "formulas", "sheets", "workbook"},
+    "notation": set(),
+    "batch": VALUES | {"cells", "formulas", "notation", "sheets", "workbook"},
+    "intake": {"batch"},
     "replacement": set(),
     "results": VALUES | {"batch", "cells", "formulas", "replacement", "sheets", "workbook"},
     "likeness": {"batch"},
-    "limits": VALUES | {"batch", "payout"},
+    "limits": VALUES | {"batch", "notation", "payout"},
     "survey": VALUES | {"batch", "console", "journal", "likeness", "limits", "payout", "settings"},
-    "preflight": VALUES | {"batch", "desk", "limits", "results", "settings", "survey"},
+    "preflight": VALUES | {"batch", "desk", "intake", "limits", "results", "settings", "survey"},
     "report": VALUES,
     "timeline": set(),
     "standing": VALUES | {"batch", "payout"},
     "summary": VALUES | {"batch", "standing", "timeline"},
     "reporting": VALUES
-    | {"batch", "console", "desk", "formulas", "journal", "replacement", "server"}
+    | {"batch", "console", "desk", "formulas", "intake", "journal", "replacement", "server"}
     | {"standing", "summary", "timeline"},
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
@@ -127,11 +129,12 @@ ARROWS: dict[str, set[str]] = {
     | {"polling", "preflight", "replacement", "report", "results", "settings"}
     | {"ending", "lines", "links", "live", "screen", "tally"},
     "entrance": {"cli"},
-    "builder": {"batch", "models", "parameters", "request", "settings", "signing", "wire"},
+    "builder": {"intake", "models", "parameters", "request", "settings", "signing", "wire"},
     "doctor": {"answers", "client", "console", "exchange", "journal", "keys", "models", "settings"}
     | {"transport"},
     "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
     | {
+        "intake",
         "limits",
         "options",
         "orchestrator",
@@ -152,7 +155,7 @@ PURE = (
     | MACHINE
     | {"observer", "logs"}
     | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
-    | {"cells", "sheets", "workbook", "results", "formulas", "likeness"}
+    | {"cells", "sheets", "workbook", "results", "formulas", "likeness", "notation"}
     | {"snapshot", "standing", "summary", "tally", "timeline"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server
