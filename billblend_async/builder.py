@@ -13,7 +13,7 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -238,7 +238,8 @@ def _seconds(text: str) -> int:
 
 def _sign(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
-    pairs = (*_payout(arguments), *_parameters([*arguments.words, *arguments.rest]))
+    words = [*arguments.words, *arguments.rest]
+    pairs = (*_payout(arguments), *_parameters(words, arguments.suggest))
     nonce = secrets.token_hex(16) if arguments.nonce is None else arguments.nonce
     if not nonce.isprintable() or not nonce:
         raise InvalidInput((Problem("--nonce", "must be printable text"),))
@@ -272,14 +273,15 @@ def _add_notes(recipe: Recipe, *, show: bool) -> None:
     print("\nNothing was sent.")
 
 
-def _parameters(words: Sequence[str]) -> list[tuple[str, str]]:
+def _parameters(words: Sequence[str], suggest: Callable[[str], str]) -> list[tuple[str, str]]:
     """Read name=value; what is wrong is told by its place, since it may be a card number."""
     pairs: list[tuple[str, str]] = []
     problems: list[Problem] = []
     for number, word in enumerate(words, 1):
         name, equals, text = word.partition("=")
         if name.startswith("-"):
-            problems.append(Problem(mask_digits(name), "is no option of billblend sign"))
+            hint = f"; did you mean {meant}?" if (meant := suggest(name)) else ""
+            problems.append(Problem(mask_digits(name), f"is no option of billblend sign{hint}"))
             continue
         if not equals or not name:
             problems.append(Problem(f"parameter {number}", "must read name=value"))

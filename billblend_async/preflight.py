@@ -36,7 +36,6 @@ def add_preflight(pay: argparse.ArgumentParser) -> None:
     add_reading(pay)
     add_limits(pay)
     add_confirmation(pay)
-    pay.set_defaults(refuse=pay.error)
 
 
 def add_confirmation(parser: argparse.ArgumentParser) -> None:
