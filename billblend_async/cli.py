@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -28,7 +28,7 @@ from .errors import (
     Problem,
 )
 from .extras import advice
-from .guidance import complete, explain
+from .guidance import complete, explain, nearest
 from .listening import add_listen
 from .options import POLL_HELP, polling, positive
 from .parameters import check_value, mask_digits
@@ -73,7 +73,22 @@ settings, from the environment:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose usage errors are bad input, not an unfinished batch."""
+    """A parser whose usage errors are bad input, and name what was probably meant."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as argparse takes them
+        super().__init__(**options)
+        self._words: Sequence[str] = ()
+        # The innermost parser is the one that knows the options which were meant.
+        self.set_defaults(refuse=self.error, suggest=self.suggest)
+
+    def parse_known_args(  # type: ignore[override]  # argparse declares one form for each namespace
+        self,
+        args: Sequence[str] | None = None,
+        namespace: Any = None,  # noqa: ANN401 - as argparse takes it
+    ) -> tuple[Any, list[str]]:
+        """Parse what can be parsed, and keep the words for what is said when they are wrong."""
+        self._words = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(self._words, namespace)
 
     def add_argument(self, *names: str, **options: Any) -> argparse.Action:  # noqa: ANN401 - as argparse takes them
         """Add an argument whose help says what an option takes, and what it is by default."""
@@ -84,7 +99,27 @@ class _Parser(argparse.ArgumentParser):
         self.print_usage(sys.stderr)
         pieces = _DATE.split(message)  # every other one is a date
         told = "".join(text if n % 2 else mask_digits(text) for n, text in enumerate(pieces))
-        self.exit(BAD_INPUT, f"{self.prog}: {told}; see {self.prog} --help\n")
+        meant = next(filter(None, self._meant()), "")
+        see = f"did you mean {meant}? See" if meant else "see"
+        self.exit(BAD_INPUT, f"{self.prog}: {told}; {see} {self.prog} --help\n")
+
+    def suggest(self, word: str) -> str:
+        """Name the option that was meant by a word which looks like one and is none."""
+        name, known = word.partition("=")[0], self._option_string_actions
+        if not name.startswith("-") or any(each.startswith(name) for each in known):
+            return ""
+        return nearest(name, known)
+
+    def _meant(self) -> Iterator[str]:
+        """Iterate over what was probably meant by words that are no option and no command."""
+        commands = next((a.choices for a in self._actions if isinstance(a.choices, dict)), None)
+        for word in self._words:
+            if word == "--":
+                return
+            if commands is not None and not word.startswith("-"):
+                yield "" if word in commands else nearest(word, commands)
+                return  # what follows is for the command
+            yield self.suggest(word)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     arguments, rest = parser.parse_known_args(words)
     if rest and "rest" not in arguments:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        arguments.refuse(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest, arguments.typed = rest, words
     try:
         status: int = arguments.run(arguments)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .batch import Batch, read_batch
+from .batch import Batch
 from .concurrency import side_by_side
 from .console import BAD_INPUT, UNFINISHED, say
 from .desk import make_client, make_orchestrator
@@ -25,6 +25,7 @@ from .errors import (
     PayoutNotFound,
     Problem,
 )
+from .intake import add_reading, read_chosen, read_payouts
 from .limits import amounts_text
 from .links import stands
 from .models import Doubt, Outcome, State
@@ -60,6 +61,7 @@ def add_attention(attention: argparse.ArgumentParser) -> None:
             "--doubt", choices=[word.value for word in Doubt], help="only those with this reason"
         )
         decision.add_argument("--batch", type=Path, metavar="FILE", help="only those of this file")
+        add_reading(decision)
         if name != "list":
             decision.add_argument("client_orderid", nargs="*", help="payouts, or else a filter")
             decision.add_argument("--who", required=True, help="your name, for the record")
@@ -75,6 +77,7 @@ def add_approve(approve: argparse.ArgumentParser) -> None:
     """Give ``billblend approve`` its options."""
     approve.add_argument("file", type=Path, help="the file that was run with --check-only")
     approve.add_argument("client_orderid", nargs="*", help="only these of its payouts")
+    add_reading(approve)
     approve.add_argument("--journal", type=read_place, required=True, help=JOURNAL_HELP)
     approve.add_argument("--out", type=Path, required=True, help="the results file to write")
     approve.add_argument("--who", required=True, help="your name, for the record")
@@ -91,7 +94,7 @@ def _approve(arguments: argparse.Namespace) -> int:
     arguments.journal.check()
     if not arguments.who.strip():
         raise InvalidInput((Problem("--who", "is empty; give your name, for the record"),))
-    batch, settings = read_batch(arguments.file), read_settings(os.environ)
+    batch, settings = read_payouts(arguments.file, arguments), read_settings(os.environ)
     check_out(arguments.out, arguments.file, arguments.journal)
     rows = {row.request.client_orderid for row in batch.rows}
     unknown = [name for name in arguments.client_orderid if name not in rows]
@@ -201,7 +204,7 @@ def _attention(arguments: argparse.Namespace) -> int:
     if arguments.decision != "list" and bool(named) is bool(filtered):
         wrong = "give payouts, or --doubt or --batch for all of those"
         raise InvalidInput((Problem("client_orderid", wrong),))
-    batch = None if arguments.batch is None else read_batch(arguments.batch)
+    batch = read_chosen(arguments)
     parked = [] if named else asyncio.run(_parked(arguments, batch))
     if arguments.decision == "list":
         return _list(parked)

@@ -2,11 +2,12 @@
 
 import argparse
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["complete", "explain"]
+__all__ = ["complete", "explain", "nearest"]
 
 _WIDTH: Final = 78
 _MOST_CHOICES: Final = 4
@@ -109,3 +110,18 @@ def explain(commands: Mapping[str, argparse.ArgumentParser]) -> None:
         if example := _EXAMPLES.get(name):
             rest = f"\n\n{command.epilog}" if command.epilog else ""
             command.epilog = f"example:\n  {example}{rest}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Find what was meant by an option or a command that does not exist; empty where that is open.
+
+    Args:
+        word: What was typed, without a value.
+        known: What there is.
+    """
+    typed = word.lstrip("-").lower().replace("_", "-")
+    names = {name.lstrip("-"): name for name in known}
+    near = get_close_matches(typed, names)
+    # Of --who and --why, --woh is rather the one with the same letters.
+    meant = min(near, key=lambda name: sorted(name) != sorted(typed), default=None)
+    return "" if meant is None else names[meant]

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .batch import Batch, read_batch
+from .batch import Batch
 from .errors import ConfigurationError
+from .intake import add_reading, read_payouts
 from .limits import add_limits, amounts_text, check_limits, limits_of
 from .models import Endpoint, Flow, moves_real_money
 from .places import Place
@@ -32,9 +33,9 @@ def add_preflight(pay: argparse.ArgumentParser) -> None:
         help="take ids that differ from others of the file or journal only in case, spaces, "
         "hyphens, leading zeros or the like",
     )
+    add_reading(pay)
     add_limits(pay)
     add_confirmation(pay)
-    pay.set_defaults(refuse=pay.error)
 
 
 def add_confirmation(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +54,7 @@ def read_file(arguments: argparse.Namespace) -> Batch:
     if missing and not arguments.dry_run:
         arguments.refuse(f"the following arguments are required: {', '.join(missing)}")
     limits = limits_of(arguments)
-    batch = read_batch(arguments.file)
+    batch = read_payouts(arguments.file, arguments)
     check_limits(batch, limits)
     if arguments.dry_run:
         told = _told([row.request for row in batch.rows])

@@ -95,21 +95,23 @@ ARROWS: dict[str, set[str]] = {
     "workbook": {"cells"},
     "sheets": {"request", "cells", "workbook"},
     "formulas": set(),
-    "batch": VALUES | {"cells", "formulas", "sheets", "workbook"},
+    "notation": set(),
+    "batch": VALUES | {"cells", "formulas", "notation", "sheets", "workbook"},
+    "intake": {"batch"},
     "replacement": set(),
     "results": VALUES | {"batch", "cells", "formulas", "replacement", "sheets", "workbook"},
     "likeness": {"batch"},
-    "limits": VALUES | {"batch", "payout"},
+    "limits": VALUES | {"batch", "notation", "payout"},
     "survey": VALUES
     | {"batch", "console", "journal", "likeness", "limits", "payout", "places"}
     | {"settings"},
-    "preflight": VALUES | {"batch", "limits", "places", "results", "settings", "survey"},
+    "preflight": VALUES | {"batch", "intake", "limits", "places", "results", "settings", "survey"},
     "report": VALUES,
     "timeline": set(),
     "standing": VALUES | {"batch", "payout"},
     "summary": VALUES | {"batch", "standing", "timeline"},
     "reporting": VALUES
-    | {"batch", "console", "formulas", "journal", "places", "replacement", "server"}
+    | {"batch", "console", "formulas", "intake", "journal", "places", "replacement", "server"}
     | {"standing", "summary", "timeline"},
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "places", "server", "settings"},
@@ -132,13 +134,14 @@ ARROWS: dict[str, set[str]] = {
     | {"places", "polling", "preflight", "replacement", "report", "results", "settings"}
     | {"ending", "lines", "links", "live", "screen", "tally"},
     "entrance": {"cli"},
-    "builder": {"batch", "models", "parameters", "request", "settings", "signing", "wire"},
+    "builder": {"intake", "models", "parameters", "request", "settings", "signing", "wire"},
     "doctor": {"answers", "client", "console", "exchange", "journal", "keys", "models", "settings"}
     | {"places", "transport"},
     "declarations": {"desk", "founding", "places", "settings"},
     "takeover": {"engines", "places"},
     "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
     | {
+        "intake",
         "limits",
         "options",
         "orchestrator",
@@ -160,7 +163,7 @@ PURE = (
     | MACHINE
     | {"observer", "logs"}
     | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
-    | {"cells", "sheets", "workbook", "results", "formulas", "likeness"}
+    | {"cells", "sheets", "workbook", "results", "formulas", "likeness", "notation"}
     | {"snapshot", "standing", "summary", "tally", "timeline"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server

@@ -33,6 +33,7 @@ from billblend_async.errors import (
     JournalMismatch,
 )
 from billblend_async.events import Approved, Event, Released
+from billblend_async.intake import add_reading
 from billblend_async.journal import Owner
 from billblend_async.journal.sqlite import SqliteJournal, journal_mode
 from billblend_async.keys import Credentials
@@ -72,6 +73,7 @@ def told(error: pytest.ExceptionInfo[InvalidInput]) -> list[str]:
 def limits(*words: str) -> Limits:
     """Read the limits of a command line."""
     parser = argparse.ArgumentParser()
+    add_reading(parser)
     add_limits(parser)
     return limits_of(parser.parse_args(words))
 
@@ -184,7 +186,7 @@ class TestLimits:
         ("option", "text"),
         [
             ("--expect-total", "12.50"),
-            ("--expect-total", "EUR=12,50"),
+            ("--expect-total", "EUR=12,5,0"),
             ("--expect-total", "eur=12"),
             ("--expect-total", "EUR=-1"),
             ("--max-amount", "EUR=nan"),

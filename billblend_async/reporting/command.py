@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ..batch import read_batch
 from ..console import end_on_signals
 from ..errors import ConfigurationError
+from ..intake import add_reading, read_chosen
 from ..places import JOURNAL_HELP, Place, read_place
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def _add_choice(command: argparse.ArgumentParser) -> None:
         "--until", type=_moment, metavar="TIME", help="only payouts accepted before then"
     )
     command.add_argument("--batch", type=Path, metavar="FILE", help="only payouts of this file")
+    add_reading(command)
 
 
 def _moment(text: str) -> float:
@@ -110,10 +111,9 @@ def _choice(arguments: argparse.Namespace) -> "Choice":
         f"accepted before {instant(until)} UTC" if until is not None else "",
         f"payouts of {arguments.batch.name}" if arguments.batch is not None else "",
     ]
-    among = None
-    if arguments.batch is not None:
-        rows = read_batch(arguments.batch).rows
-        among = frozenset(row.request.client_orderid for row in rows)
+    batch, among = read_chosen(arguments), None
+    if batch is not None:
+        among = frozenset(row.request.client_orderid for row in batch.rows)
     told = ", ".join(filter(None, words))
     return Choice(since=since, until=until, among=among, words=told)
 
