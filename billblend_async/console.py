@@ -1,6 +1,5 @@
 """What every command of ``billblend`` shares: its exit statuses, its voice, its signals."""
 
-import asyncio
 import contextlib
 import signal
 import sys
@@ -60,6 +59,8 @@ def end_on_signals(*, ignore_interrupt: bool = False) -> None:
     Args:
         ignore_interrupt: Whether SIGTERM alone does, since Ctrl-C is for somebody else.
     """
+    import asyncio  # by whoever serves something, and by nobody else
+
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
 
     def end() -> None:

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 from .models import Deadlines
 from .places import Place
 from .polling import Polling
-from .settings import Settings
 
 if TYPE_CHECKING:
     from .client import Client
     from .means import Observers
     from .orchestrator import Orchestrator
     from .redirects import OnRedirect
+    from .settings import Settings
 
 __all__ = ["make_client", "make_orchestrator"]
 
 
-def make_client(settings: Settings) -> "Client":
+def make_client(settings: "Settings") -> "Client":
     """Make a client of the endpoint that the settings name."""
     from .client import Client
 

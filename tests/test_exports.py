@@ -9,6 +9,8 @@ import pytest
 
 import billblend_async
 
+CALLED = "from billblend_async.cli import load; load("
+
 
 def test_all_is_sorted() -> None:
     """The public names are sorted and none is there twice."""
@@ -67,8 +69,11 @@ def test_core_needs_no_extra() -> None:
         ("import billblend_async.machine", ["httpx", "cryptography", "tenacity", "asyncio"]),
         (
             "import billblend_async.cli",
-            ["httpx", "tenacity", "rich", "starlette", "uvicorn", "psycopg", "dbos"],
+            ["asyncio", "cryptography", "httpx", "rich", "uvicorn", "psycopg", "dbos"],
         ),
+        (f"{CALLED}['--help'])", ["billblend_async.batch", "billblend_async.sandbox"]),
+        (f"{CALLED}['pay', 'a.csv'])", ["httpx", "rich", "billblend_async.builder"]),
+        (f"{CALLED}['report'])", ["asyncio", "cryptography", "rich", "billblend_async.payroll"]),
         ("import billblend_async.sandbox", ["httpx", "starlette", "uvicorn"]),
     ],
 )

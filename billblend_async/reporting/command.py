@@ -1,7 +1,6 @@
 """The commands that look at a journal: ``billblend report`` and ``billblend watch``."""
 
 import argparse
-import asyncio
 import contextlib
 import time
 from datetime import UTC, datetime
@@ -119,6 +118,8 @@ def _choice(arguments: argparse.Namespace) -> "Choice":
 
 
 def _watch(arguments: argparse.Namespace) -> int:
+    import asyncio
+
     arguments.journal.check()
     if not 0 <= arguments.port < 65536:
         raise ConfigurationError("--port: must lie between 0, for any free one, and 65535")
@@ -128,6 +129,8 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(journal: Place, port: int, choice: "Choice") -> None:
+    from asyncio import CancelledError
+
     from .watching import Watch
 
     end_on_signals()
@@ -135,5 +138,5 @@ async def _serve(journal: Place, port: int, choice: "Choice") -> None:
         print(f"Watch it at {watch.url}")
         told = "Only who has this link can see it. Ctrl-C ends the page and no payout."
         print(told, flush=True)
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(CancelledError):
             await watch.wait()
