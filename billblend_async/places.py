@@ -17,6 +17,7 @@ from .payout import Payout
 if TYPE_CHECKING:
     from .journal import Journal, Owner
     from .journal.postgres_reader import PostgresReader
+    from .journal.reader import SqliteReader
 
 __all__ = [
     "JOURNAL_HELP",
@@ -164,17 +165,20 @@ class FilePlace:
 
         return SqliteJournal(self.path)
 
-    def lookup(self, owner: "Owner") -> AbstractContextManager[Lookup]:
+    @contextlib.contextmanager
+    def lookup(self, owner: "Owner") -> Iterator[Lookup]:
         """Open the file for questions before a run."""
-        from .journal.lookup import Lookup
+        from .journal.reader import SqliteReader
 
-        return Lookup(self.path, owner)
+        with SqliteReader(self.path) as reader:
+            reader.check(owner)
+            yield reader
 
-    def reader(self) -> AbstractContextManager[Reader]:
+    def reader(self) -> "SqliteReader":
         """Open the file for a report."""
         from .journal.reader import SqliteReader
 
-        return contextlib.nullcontext(SqliteReader(self.path))
+        return SqliteReader(self.path, is_reader=True)
 
     def _wrong_place(self) -> str:
         try:
