@@ -17,11 +17,12 @@ FILES = {
 }
 
 # Each room and the rooms that it may import from; every room may import errors.
-VALUES = {"parameters", "request", "answers", "models"}
+VALUES = {"currencies", "parameters", "request", "answers", "models"}
 MACHINE = {"events", "payout", "commands", "transitions", "news", "machine"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
-    "parameters": set(),
+    "currencies": set(),
+    "parameters": {"currencies"},
     "answers": set(),
     "request": {"parameters"},
     "models": {"answers"},
@@ -95,12 +96,15 @@ ARROWS: dict[str, set[str]] = {
     "notation": set(),
     "batch": VALUES | {"cells", "formulas", "notation", "sheets", "workbook"},
     "intake": {"batch"},
+    "remarks": {"batch", "currencies"},
     "replacement": set(),
     "results": VALUES | {"batch", "cells", "formulas", "replacement", "sheets", "workbook"},
     "likeness": {"batch"},
     "limits": VALUES | {"batch", "notation", "payout"},
     "survey": VALUES | {"batch", "console", "journal", "likeness", "limits", "payout", "settings"},
-    "preflight": VALUES | {"batch", "desk", "intake", "limits", "results", "settings", "survey"},
+    "preflight": VALUES
+    | {"batch", "console", "desk", "intake", "limits", "remarks", "results", "settings"}
+    | {"survey"},
     "report": VALUES,
     "timeline": set(),
     "standing": VALUES | {"batch", "payout"},
@@ -141,6 +145,7 @@ ARROWS: dict[str, set[str]] = {
         "payroll",
         "polling",
         "preflight",
+        "remarks",
         "request",
         "survey",
     }
@@ -155,7 +160,7 @@ PURE = (
     | MACHINE
     | {"observer", "logs"}
     | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
-    | {"cells", "sheets", "workbook", "results", "formulas", "likeness", "notation"}
+    | {"cells", "sheets", "workbook", "results", "formulas", "likeness", "notation", "remarks"}
     | {"snapshot", "standing", "summary", "tally", "timeline"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server
