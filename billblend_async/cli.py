@@ -61,7 +61,9 @@ settings, from the environment:
   BILLBLEND_SERVER_CALLBACK_URL   where the gateway sends its callbacks (billblend listen)
   BILLBLEND_ENDPOINT_ID           the endpoint's number, or
   BILLBLEND_ENDPOINT_GROUP_ID     the endpoint group's number
-  BILLBLEND_BASE_URL              sandbox (default), production or a URL
+  BILLBLEND_BASE_URL              production, a URL, or sandbox (default): the gateway's own
+                                  sandbox, sandbox.billblend.com; the URL of the built-in
+                                  sandbox is printed by billblend sandbox
   BILLBLEND_TRACEBACK             1 shows where something unexpected came from, without any values
 """
 
@@ -200,11 +202,13 @@ def _parser() -> argparse.ArgumentParser:
     sign = commands.add_parser("sign", help="show how a request is signed; nothing is sent")
     add_sign(sign)
 
-    sandbox = commands.add_parser("sandbox", help="run a gateway to play against, on this machine")
+    sandbox = commands.add_parser(
+        "sandbox", help="run the built-in sandbox, a gateway on this machine"
+    )
     add_sandbox(sandbox)
     sandbox.set_defaults(run=_sandbox)
 
-    demo = commands.add_parser("demo", help="pay a sample file against the sandbox")
+    demo = commands.add_parser("demo", help="pay a sample file against the built-in sandbox")
     demo.add_argument("--payouts", type=positive, default=240, help="how many rows")
     demo.add_argument(
         "--directory", type=Path, metavar="FOLDER", help="where to put the files (a new one)"

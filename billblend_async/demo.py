@@ -1,4 +1,4 @@
-"""A batch of payouts against the sandbox in a process of its own, and its ledger to compare."""
+"""A batch of payouts against the built-in sandbox as its own process, and its ledger."""
 
 import asyncio
 import csv
@@ -32,7 +32,7 @@ async def run_demo(
     payouts: int,
     pay: Callable[[Settings, Path, Path, Path, Callable[[], object]], Coroutine[Any, Any, None]],
 ) -> int:
-    """Write a file of payouts, pay it against the sandbox, and compare with the sandbox's ledger.
+    """Write a file of payouts, pay it against the built-in sandbox, and compare with its ledger.
 
     Args:
         directory: Where the files go.
@@ -112,7 +112,9 @@ async def _read_exports(process: asyncio.subprocess.Process) -> dict[str, str]:
     except TimeoutError:
         exports.clear()
     if "BILLBLEND_ENDPOINT_ID" not in exports:
-        raise ConfigurationError("the sandbox did not start; run: billblend sandbox --port 0")
+        raise ConfigurationError(
+            "the built-in sandbox did not start; run: billblend sandbox --port 0"
+        )
     return exports
 
 

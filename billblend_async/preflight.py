@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from .batch import Batch
 from .console import say
@@ -12,7 +11,7 @@ from .desk import check_content
 from .errors import ConfigurationError
 from .intake import add_reading, read_payouts
 from .limits import add_limits, amounts_text, check_limits, limits_of
-from .models import Endpoint, Flow, moves_real_money
+from .models import Endpoint, Flow, is_own_sandbox, moves_real_money, place_of
 from .remarks import remarks
 from .request import PayoutRequest
 from .results import are_results, told_names
@@ -94,6 +93,7 @@ def is_cleared(
         for remark in told:
             # Where machines read stdout, a warning is for people.
             print(remark, file=sys.stderr if arguments.json else sys.stdout)
+        print(f"A run goes to {place_of(settings.endpoint.base_url)}.")
         print("Nothing was sent or written.")
         return False
     if not found.is_finished:
@@ -158,7 +158,8 @@ def confirm(
         what: What is about to happen, such as ``pay 2 payouts``.
         details: Lines that say more.
         warnings: What looks wrong and may be right; it is told also where nobody is asked.
-        endpoint: Where; the sandbox and this machine move no money, so nobody is asked.
+        endpoint: Where; the gateway's own sandbox, which is named, and this machine move no money,
+            so nobody is asked.
         journal: The journal.
         is_given: Whether the command line says yes already.
         always: Whether to ask there too.
@@ -166,18 +167,19 @@ def confirm(
     Raises:
         ConfigurationError: Nobody can be asked, or they do not say yes.
     """
-    host = (urlsplit(endpoint.base_url).hostname or "").rstrip(".")
-    is_real = moves_real_money(endpoint.base_url)
+    place, is_real = place_of(endpoint.base_url), moves_real_money(endpoint.base_url)
     if not (is_real or always):
+        if is_own_sandbox(endpoint.base_url):
+            say(f"about to {what}, at {place}")
         _warn(warnings)
         return
-    lines = [f"About to {what}", *map(str, details), *warnings, f"{_with(journal)}, at {host}."]
+    lines = [f"About to {what}", *map(str, details), *warnings, f"{_with(journal)}, at {place}."]
     if is_given:  # nobody is asked, and a log can tell all the same
         print("\n".join(lines), file=sys.stderr, flush=True)
         return
     if sys.stdin is None or not sys.stdin.isatty():
         _warn(warnings)
-        why = f"{host} may move real money, and " if is_real else ""
+        why = f"{place} may move real money, and " if is_real else ""
         raise ConfigurationError(f"{why}nobody can be asked here; add --yes to {what}")
     print("\n".join(lines), file=sys.stderr)
     print("Type yes to go on: ", end="", file=sys.stderr, flush=True)
