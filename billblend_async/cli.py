@@ -34,8 +34,11 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "listen": ("listening:add_listen", "take the gateway's callbacks in"),
     "doctor": ("doctor:add_doctor", "find out why it does not work, and what to do"),
     "sign": ("builder:add_sign", "show how a request is signed; nothing is sent"),
-    "sandbox": ("sandbox.command:add_sandbox", "run a gateway to play against, on this machine"),
-    "demo": ("demo:add_demo", "pay a sample file against the sandbox"),
+    "sandbox": (
+        "sandbox.command:add_sandbox",
+        "run the built-in sandbox, a gateway of this machine",
+    ),
+    "demo": ("demo:add_demo", "pay a sample file against the built-in sandbox"),
 }
 """Every command: what gives it its options, and what it is for."""
 _MOST_PROBLEMS: Final = 100
@@ -60,7 +63,9 @@ settings, from the environment:
   BILLBLEND_SERVER_CALLBACK_URL   where the gateway sends its callbacks (billblend listen)
   BILLBLEND_ENDPOINT_ID           the endpoint's number, or
   BILLBLEND_ENDPOINT_GROUP_ID     the endpoint group's number
-  BILLBLEND_BASE_URL              sandbox (default), production or a URL
+  BILLBLEND_BASE_URL              production, a URL, or sandbox (default): the gateway's own
+                                  sandbox, sandbox.billblend.com; the URL of the built-in
+                                  sandbox is printed by billblend sandbox
   BILLBLEND_JOURNAL_KEY           path of the key file of a journal in PostgreSQL
   BILLBLEND_JOURNAL_SCHEMA        the schema of its tables (default billblend)
   BILLBLEND_TRACEBACK             1 shows where something unexpected came from, without any values

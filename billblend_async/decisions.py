@@ -34,6 +34,7 @@ from .payroll import Plan, add_view, check_out, run_payouts
 from .places import JOURNAL_HELP, read_place
 from .polling import Polling
 from .preflight import add_confirmation, confirm
+from .remarks import remarks
 from .request import PayoutRequest
 from .settings import read_settings
 from .survey import approvable, is_approvable, question
@@ -107,6 +108,7 @@ def _approve(arguments: argparse.Namespace) -> int:
         confirm(
             what,
             details,
+            remarks(batch, {payout.client_orderid for payout in found}),
             endpoint=settings.endpoint,
             journal=arguments.journal,
             is_given=arguments.yes,

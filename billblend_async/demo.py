@@ -1,4 +1,4 @@
-"""A batch of payouts against the sandbox in a process of its own, and its ledger to compare."""
+"""A batch of payouts against the built-in sandbox as its own process, and its ledger."""
 
 import argparse
 import asyncio
@@ -54,7 +54,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 async def _run(directory: Path, payouts: int, poll: Polling) -> int:
-    """Write a file of payouts, pay it against the sandbox, and compare with the sandbox's ledger.
+    """Write a file of payouts, pay it against the built-in sandbox, and compare with its ledger.
 
     Returns:
         0 when the ledger agrees with every row, 1 when it does not, 2 when it was interrupted.
@@ -136,7 +136,9 @@ async def _read_exports(process: asyncio.subprocess.Process) -> dict[str, str]:
     except TimeoutError:
         exports.clear()
     if "BILLBLEND_ENDPOINT_ID" not in exports:
-        raise ConfigurationError("the sandbox did not start; run: billblend sandbox --port 0")
+        raise ConfigurationError(
+            "the built-in sandbox did not start; run: billblend sandbox --port 0"
+        )
     return exports
 
 

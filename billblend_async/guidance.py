@@ -51,12 +51,13 @@ _TEXTS: Final = {
         "journal. It never sends a payout. It speaks plain HTTP: put your TLS in front of it."
     ),
     "sandbox": (
-        "Run a gateway to play against on this machine, and print the settings to use with it. "
-        "Each start is a new one with a new key: begin a new journal with it."
+        "Run the built-in sandbox, a gateway to play against on this machine, and print the "
+        "settings to use with it. Each start is a new one with a new key: begin a new journal with "
+        "it. The setting BILLBLEND_BASE_URL=sandbox leads to another: the gateway's own sandbox."
     ),
     "demo": (
-        "Pay a sample file against a sandbox of its own and compare the results with the "
-        "sandbox's books. It needs no settings and no network."
+        "Pay a sample file against a built-in sandbox of its own and compare the results with the "
+        "books of that. It needs no settings and no network."
     ),
 }
 _EXAMPLES: Final = {

@@ -212,6 +212,15 @@ class PayoutRequest:
                 return value[-4:] if len(value) >= 8 else None
         return None
 
+    @property
+    def names_receiver(self) -> bool:
+        """Whether it says whom to pay: a card, an account, a wallet, a person's number or address.
+
+        A name alone, or a bank alone, does not. A payout without any is legal where the receiver
+        fills in a form behind the redirect link.
+        """
+        return any(getattr(self, name) is not None for name in _IDENTIFYING)
+
     def _problems(self, given: Mapping[str, object]) -> Iterator[Problem]:
         for name, value in given.items():
             row = PARAMETERS[name]
@@ -276,6 +285,18 @@ _NUMBERED_RECEIVERS: Final = (
     "account_number",
     "ewallet_wallet",
     "crypto_wallet_address",
+)
+_IDENTIFYING: Final = (
+    *_NUMBERED_RECEIVERS,
+    "card_recurring_payment_id",
+    "recurring_payment_id",
+    "customer_id",
+    "merchant_customer_identifier",
+    "receiver_phone",
+    "receiver_email",
+    "receiver_identity_document_number",
+    "receiver_inn",
+    "legal_person_document_number",
 )
 _STAND_INS: Final[dict[Kind, str | Decimal]] = {
     Kind.TEXT: "-",

@@ -17,11 +17,12 @@ FILES = {
 }
 
 # Each room and the rooms that it may import from; every room may import errors.
-VALUES = {"parameters", "request", "answers", "models"}
+VALUES = {"currencies", "parameters", "request", "answers", "models"}
 MACHINE = {"events", "payout", "commands", "transitions", "news", "machine"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
-    "parameters": set(),
+    "currencies": set(),
+    "parameters": {"currencies"},
     "answers": set(),
     "request": {"parameters"},
     "models": {"answers"},
@@ -98,6 +99,7 @@ ARROWS: dict[str, set[str]] = {
     "notation": set(),
     "batch": VALUES | {"cells", "formulas", "notation", "sheets", "workbook"},
     "intake": {"batch"},
+    "remarks": {"batch", "currencies"},
     "replacement": set(),
     "results": VALUES | {"batch", "cells", "formulas", "replacement", "sheets", "workbook"},
     "likeness": {"batch"},
@@ -105,7 +107,9 @@ ARROWS: dict[str, set[str]] = {
     "survey": VALUES
     | {"batch", "console", "journal", "likeness", "limits", "payout", "places"}
     | {"settings"},
-    "preflight": VALUES | {"batch", "intake", "limits", "places", "results", "settings", "survey"},
+    "preflight": VALUES
+    | {"batch", "console", "intake", "limits", "places", "remarks", "results", "settings"}
+    | {"survey"},
     "report": VALUES,
     "timeline": set(),
     "standing": VALUES | {"batch", "payout"},
@@ -150,6 +154,7 @@ ARROWS: dict[str, set[str]] = {
         "places",
         "polling",
         "preflight",
+        "remarks",
         "request",
         "survey",
     }
@@ -164,7 +169,7 @@ PURE = (
     | MACHINE
     | {"observer", "logs"}
     | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
-    | {"cells", "sheets", "workbook", "results", "formulas", "likeness", "notation"}
+    | {"cells", "sheets", "workbook", "results", "formulas", "likeness", "notation", "remarks"}
     | {"snapshot", "standing", "summary", "tally", "timeline"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server

@@ -528,6 +528,7 @@ class TestCommand:
             "payouts.csv: 3 payout(s), 7.50 EUR",
             "without a journal:",
             "        3 new: 7.50 EUR, to be checked and then paid",
+            "A run goes to 127.0.0.1, on this machine.",
             "Nothing was sent or written.",
         ] == out.splitlines()
         again = (await desk.pay(file, "--dry-run"))[1]

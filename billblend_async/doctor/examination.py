@@ -16,7 +16,7 @@ from ..journal.inspection import describe_sqlite
 from ..places import Place
 from ..settings import Settings
 from .findings import Finding, Verdict, fine, problem, skipped
-from .network import examine_network
+from .network import examine_network, other_sandbox
 from .papers import examine_papers, examine_versions
 from .records import examine_journal
 
@@ -114,6 +114,7 @@ def _read(answer: StatusAnswer, settings: Settings, fingerprint: str | None) -> 
                 f"have the gateway's support compare what it knows of login {login!r}, endpoint "
                 f"{endpoint} and its public key with this one{key}, and ask whether it lets this "
                 "machine's address in; look at the clock too"
+                f"{other_sandbox(settings.endpoint.base_url)}"
             )
             return problem(_ABOUT, f"access is refused (HTTP {answer.http_status})", remedy)
         case 404 | 405 | 410 | 501:

@@ -1,4 +1,4 @@
-"""The ``sandbox`` command: a gateway to play against, with its settings on the screen."""
+"""The ``sandbox`` command: the built-in sandbox, with its settings on the screen."""
 
 import argparse
 import asyncio
@@ -60,9 +60,9 @@ async def _serve(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="billblend-sandbox-") as directory:
         async with sandbox:
             exports = await asyncio.to_thread(sandbox.export, Path(directory))
-            print("# The sandbox gateway is running; Ctrl-C stops it.")
+            print("# The built-in sandbox is running on this machine; Ctrl-C stops it.")
             print(f"# Its orders and the switches for faults: {sandbox.page_url}")
-            print("# Use these settings:")
+            print("# Use these settings (BILLBLEND_BASE_URL=sandbox is the gateway's own sandbox):")
             lines = (f"export {name}={shlex.quote(value)}" for name, value in exports.items())
             print("\n".join(lines), flush=True)
             with contextlib.suppress(asyncio.CancelledError):
