@@ -48,12 +48,17 @@ class Lookup(Protocol):
         """The secret under which receivers are fingerprinted; empty where no payout is known."""
         ...
 
+    @property
+    def holds_payouts(self) -> bool:
+        """Whether it holds any payout."""
+        ...
+
     def find(self, client_orderids: Sequence[str]) -> Iterator[Payout | None]:
         """Look payouts up in this order; None for each that the journal does not know."""
         ...
 
     def names(self) -> Iterable[str]:
-        """List the ids of all payouts."""
+        """Iterate over the ids of all payouts, none of which is read."""
         ...
 
 

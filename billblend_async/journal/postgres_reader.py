@@ -27,7 +27,9 @@ __all__ = ["PostgresReader"]
 T = TypeVar("T")
 
 PAGE: Final = 500
-"""Payouts that are listed or read at once."""
+"""Payouts that are read at once."""
+LIST: Final = 10_000
+"""Ids that are listed at once."""
 _OWNER: Final = tuple(field.name for field in attrs.fields(Owner))
 
 
@@ -121,7 +123,7 @@ class PostgresReader:
 
     def names(self) -> Iterator[str]:
         """Iterate over the ids of all payouts, none of which is read."""
-        return (name for page in self._listed() for _, name, _ in page)
+        return (name for page in self._listed(LIST) for _, name, _ in page)
 
     def find(self, client_orderids: Sequence[str]) -> Iterator[Payout | None]:
         """Look payouts up in this order; None for each that the journal does not know.
@@ -172,13 +174,13 @@ class PostgresReader:
             is_restored="restored" in seen.meta,
         )
 
-    def _listed(self) -> Iterator[list[tuple[int, str, int]]]:
+    def _listed(self, limit: int = PAGE) -> Iterator[list[tuple[int, str, int]]]:
         place = 0
         while True:
-            page = self._read(partial(self._statements.listed, place, PAGE))
+            page = self._read(partial(self._statements.listed, place, limit))
             if page:
                 yield page
-            if len(page) < PAGE:
+            if len(page) < limit:
                 return
             place = page[-1][0]
 
