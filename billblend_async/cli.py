@@ -22,7 +22,7 @@ from .guidance import complete, explain, nearest
 __all__ = ["load", "main"]
 
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "pay": ("payroll:add_pay", "run a file of payouts, or go on with it"),
+    "pay": ("payday:add_pay", "run a file of payouts, or go on with it"),
     "status": ("inquiry:add_status", "tell where one payout stands"),
     "attention": ("decisions:add_attention", "decide about payouts that need a person"),
     "approve": ("decisions:add_approve", "pay payouts that were checked only"),

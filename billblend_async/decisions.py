@@ -30,7 +30,8 @@ from .limits import amounts_text
 from .links import stands
 from .models import Doubt, Outcome, State
 from .options import POLL_HELP, polling, positive
-from .payroll import Plan, add_view, check_out, run_payouts
+from .payday import add_view, check_out
+from .payroll import Plan, run_payouts
 from .places import JOURNAL_HELP, read_place
 from .polling import Polling
 from .preflight import add_confirmation, confirm

@@ -72,7 +72,7 @@ def test_core_needs_no_extra() -> None:
             ["asyncio", "cryptography", "httpx", "rich", "uvicorn", "psycopg", "dbos"],
         ),
         (f"{CALLED}['--help'])", ["billblend_async.batch", "billblend_async.sandbox"]),
-        (f"{CALLED}['pay', 'a.csv'])", ["httpx", "rich", "billblend_async.builder"]),
+        (f"{CALLED}['pay', 'a.csv'])", ["asyncio", "httpx", "rich", "sqlite3"]),
         (f"{CALLED}['report'])", ["asyncio", "cryptography", "rich", "billblend_async.payroll"]),
         ("import billblend_async.sandbox", ["httpx", "starlette", "uvicorn"]),
     ],

@@ -135,9 +135,11 @@ ARROWS: dict[str, set[str]] = {
     | {"snapshot", "tally"},
     "links": VALUES | {"batch", "orchestrator", "payout", "results"},
     "options": {"models", "polling"},
-    "payroll": {"batch", "console", "desk", "models", "options", "orchestrator"}
-    | {"places", "polling", "preflight", "replacement", "report", "results", "settings"}
-    | {"ending", "lines", "links", "live", "screen", "tally"},
+    "payday": {"ending", "lines", "models", "options", "payroll", "places", "polling"}
+    | {"preflight", "results", "settings"},
+    "payroll": {"batch", "console", "desk", "models", "orchestrator", "places", "polling"}
+    | {"replacement", "report", "results", "settings"}
+    | {"ending", "links", "live", "screen", "tally"},
     "entrance": {"cli"},
     "builder": {"intake", "models", "parameters", "request", "settings", "signing", "wire"},
     "doctor": {"answers", "client", "console", "exchange", "journal", "keys", "models", "settings"}
@@ -150,6 +152,7 @@ ARROWS: dict[str, set[str]] = {
         "limits",
         "options",
         "orchestrator",
+        "payday",
         "payroll",
         "places",
         "polling",
