@@ -63,6 +63,7 @@ from .events import (
     Validated,
     Withdrawn,
 )
+from .findings import find, with_finding
 from .models import Alarm, Doubt, Flow, State
 from .news import event_for
 from .payout import Payout, open_payout
@@ -111,27 +112,29 @@ def _enter(payout: Payout, state: State, at: float, **changes: Any) -> Payout:  
     return attrs.evolve(payout, state=state, since=since, **changes)
 
 
-def _alarm(payout: Payout, alarm: Alarm) -> Payout:
-    if alarm in payout.alarms:
+def _alarm(payout: Payout, alarm: Alarm, event: Checked | PayAccepted | Finished) -> Payout:
+    """Take note of what does not fit, and of what was told of it."""
+    findings = with_finding(payout.findings, find(alarm, event))
+    if findings is payout.findings:
         return payout
-    return attrs.evolve(payout, alarms=(*payout.alarms, alarm))
+    return attrs.evolve(payout, alarms=(*payout.alarms, alarm), findings=findings)
 
 
 def _notice(payout: Payout, event: Event) -> Payout:
     """Look at an event that cannot move this state: what contradicts it becomes an alarm."""
     match event:
         case Finished() if is_later_transaction(event.transaction_type, event.order_stage):
-            return _alarm(payout, Alarm.LATER_TRANSACTION)
+            return _alarm(payout, Alarm.LATER_TRANSACTION, event)
         case Finished(status=status) if payout.state is State.FINAL:
             same = status == payout.status
-            return payout if same else _alarm(payout, Alarm.STATUS_CONTRADICTS)
+            return payout if same else _alarm(payout, Alarm.STATUS_CONTRADICTS, event)
         case Finished(status=Status.APPROVED):
-            return _alarm(payout, Alarm.STATUS_CONTRADICTS)
+            return _alarm(payout, Alarm.STATUS_CONTRADICTS, event)
         case PayAccepted() if payout.state is State.CLOSED:
-            return _alarm(payout, Alarm.ACCEPTED_LATE)
+            return _alarm(payout, Alarm.ACCEPTED_LATE, event)
         case Checked(paynet_order_id=order) | PayAccepted(paynet_order_id=order):
             second = payout.paynet_order_id is not None and order != payout.paynet_order_id
-            return _alarm(payout, Alarm.SECOND_ORDER) if second else payout
+            return _alarm(payout, Alarm.SECOND_ORDER, event) if second else payout
         case _:
             return payout
 
@@ -218,7 +221,7 @@ def _start(payout: Payout, event: CheckStarted | PayStarted) -> Payout:
 def _found(payout: Payout, event: Checked | PayAccepted) -> Payout:
     order, known = event.paynet_order_id, payout.paynet_order_id
     if known is not None and known != order:
-        return _alarm(payout, Alarm.SECOND_ORDER)
+        return _alarm(payout, Alarm.SECOND_ORDER, event)
     match event:
         case Checked():
             one_step = payout.flow is Flow.ONE_STEP
@@ -288,7 +291,7 @@ def _refused(payout: Payout, event: Rejected | PayRefused | TurnedAway) -> Payou
 def _finish(payout: Payout, event: Finished) -> Payout:
     known = payout.paynet_order_id
     if known is not None and known != event.paynet_order_id:
-        return _alarm(payout, Alarm.SECOND_ORDER)
+        return _alarm(payout, Alarm.SECOND_ORDER, event)
     unasked = payout.state is _N and not payout.restored and not _may_be_paying(payout)
     if payout.doubt is Doubt.FOREIGN_ORDER or unasked:
         return payout
@@ -296,10 +299,10 @@ def _finish(payout: Payout, event: Finished) -> Payout:
         return payout  # how that ended says nothing of the payout
     told = attrs.evolve(payout, paynet_order_id=event.paynet_order_id)
     if event.status == Status.APPROVED and payout.pays == 0:
-        told = _alarm(told, Alarm.APPROVED_BEFORE_PAY)
+        told = _alarm(told, Alarm.APPROVED_BEFORE_PAY, event)
         return _enter(told, _A, event.at, doubt=Doubt.APPROVED_BEFORE_PAY)
     if event.status == Status.APPROVED and not _is_asked_amount(payout, event):
-        told = _alarm(told, Alarm.AMOUNT_DIFFERS)
+        told = _alarm(told, Alarm.AMOUNT_DIFFERS, event)
     return _enter(
         told,
         State.FINAL,

@@ -359,6 +359,14 @@ class Outcome:
         return self.state is State.ATTENTION or bool(self.alarms) or self.problem is not None
 
     @property
+    def concerns(self) -> tuple[str, ...]:
+        """What a person must look at, each in one word: the doubt and the alarms."""
+        doubt = self.doubt if self.state is State.ATTENTION else None
+        # An alarm that only repeats the doubt is no second one.
+        words = dict.fromkeys(map(str, filter(None, (doubt, *self.alarms))))
+        return tuple(words)
+
+    @property
     def needs_reconciliation(self) -> bool:
         """Whether to ask the gateway what really happened: its status ``error`` does not say."""
         return self.status == Status.ERROR

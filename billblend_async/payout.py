@@ -8,6 +8,7 @@ import attrs
 from .answers import Status
 from .errors import BillblendError
 from .events import Opened
+from .findings import Finding, explain, explain_error
 from .models import Alarm, Deadlines, Doubt, Flow, OpenReason, Outcome, State
 from .request import PayoutRequest
 
@@ -59,6 +60,7 @@ class Payout:
         redirect_to: Where the receiver must go.
         hints: What the gateway's callbacks have told, each word once.
         alarms: What does not fit.
+        findings: What each alarm is about, in the same order.
     """
 
     client_orderid: str
@@ -89,6 +91,7 @@ class Payout:
     redirect_to: str | None = attrs.field(default=None, repr=False)
     hints: tuple[Status, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def open_payout(event: Opened) -> Payout:
@@ -180,10 +183,6 @@ def outcome(payout: Payout, *, explanation: str | None = None) -> Outcome:
         explanation: Why the latest question brought no news, if it did not.
     """
     wait = deadline(payout)
-    if payout.doubt is not None:
-        explanation = payout.doubt.sentence
-    elif wait is not None and explanation is None:
-        explanation = wait[0].sentence
     return Outcome(
         client_orderid=payout.client_orderid,
         amount=payout.amount,
@@ -197,7 +196,26 @@ def outcome(payout: Payout, *, explanation: str | None = None) -> Outcome:
         redirect_to=payout.redirect_to,
         open_reason=None if wait is None else wait[0],
         doubt=payout.doubt,
-        explanation=None if wait is None else explanation,
+        explanation=_explain(payout, explanation),
         approved_by=payout.approved_by,
         alarms=payout.alarms,
     )
+
+
+def _explain(payout: Payout, latest: str | None) -> str | None:
+    """Say what a person should know: the doubt, what does not fit, why there is no end yet."""
+    told: list[str] = []
+    wait = deadline(payout)
+    if payout.state is State.ATTENTION and payout.doubt is not None:
+        told.append(payout.doubt.sentence)
+    # An alarm that only repeats the doubt is no second reason.
+    told += (
+        explain(finding, payout)
+        for finding in payout.findings
+        if not told or finding.alarm.value != payout.doubt
+    )
+    if payout.state is State.FINAL and payout.status == Status.ERROR:
+        told.append(explain_error(payout))
+    if wait is not None and payout.doubt is None:
+        told.append(latest or wait[0].sentence or "")
+    return " ".join(filter(None, told)) or None

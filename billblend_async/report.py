@@ -11,7 +11,7 @@ from rich.table import Table
 
 from .answers import StatusReport
 from .errors import SendingStopped
-from .models import Outcome
+from .models import Outcome, State
 
 __all__ = [
     "Counted",
@@ -122,9 +122,9 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
 
 def _trouble(outcome: Outcome) -> str:
     stopped = isinstance(outcome.problem, SendingStopped)
-    word = "not-sent" if stopped else outcome.doubt or outcome.open_reason or outcome.state
-    alarms = f" alarms: {', '.join(outcome.alarms)}." if outcome.alarms else ""
-    return f"{word}.{alarms} {outcome.explanation or ''}".rstrip()
+    word = outcome.status if outcome.state is State.FINAL else outcome.open_reason or outcome.state
+    words = ["not-sent"] if stopped else outcome.concerns or [str(word)]
+    return f"{', '.join(words)}. {outcome.explanation or ''}".rstrip()
 
 
 def print_report(console: Console, report: StatusReport) -> None:

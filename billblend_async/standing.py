@@ -8,40 +8,13 @@ import attrs
 
 from .answers import Status
 from .batch import told_status
+from .findings import RECONCILE as RECONCILE_SENTENCE
+from .findings import explain, explain_error, sentence_of
 from .models import Alarm, Doubt, State
 from .payout import Payout, deadline, outcome
 
 __all__ = ["ATTENTION", "RECONCILE", "UNFINISHED", "Line", "line_of"]
 
-_ALARM_SENTENCES: Final[Mapping[Alarm, str]] = {
-    Alarm.STATUS_CONTRADICTS: (
-        "The gateway told another final status after the first; ask its support which one is true."
-    ),
-    Alarm.APPROVED_BEFORE_PAY: (
-        "The gateway called this order approved although pay was never sent; ask its support who "
-        "paid it."
-    ),
-    Alarm.AMOUNT_DIFFERS: (
-        "The gateway paid another amount or currency than was asked for; ask its support how much "
-        "the receiver got."
-    ),
-    Alarm.ACCEPTED_LATE: (
-        "The gateway accepted the pay request after a person had closed the payout; ask its "
-        "support whether the money moved, before anybody pays it another way."
-    ),
-    Alarm.LATER_TRANSACTION: (
-        "The gateway tells of a reversal, a chargeback or the like after the payout was final; the "
-        "money may have come back. Ask its support."
-    ),
-    Alarm.SECOND_ORDER: (
-        "The gateway named a second order for this payout, which is never paid; ask its support "
-        "which one is ours."
-    ),
-}
-_RECONCILE: Final = (
-    "The gateway ended it with the status error, which does not say whether the money moved; ask "
-    "its support before anybody pays it again."
-)
 _WAITS: Final[Mapping[State, str]] = {
     State.NEW: "Accepted, and nothing was sent for it yet; a run of its file goes on with it.",
     State.CHECKING: (
@@ -97,6 +70,7 @@ class Line:
         since: When it came into its state.
         late_at: When its wait has taken longer than it was given; None where nothing is waited for.
         sequence: How many events have changed it.
+        details: What does not fit about it in particular, by the name of the reason.
     """
 
     client_orderid: str
@@ -115,6 +89,7 @@ class Line:
     since: float
     late_at: float | None
     sequence: int
+    details: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_paid(self) -> bool:
@@ -137,6 +112,12 @@ class Line:
     def reasons(self) -> list[tuple[str, str]]:
         """Why it needs somebody or is not finished: each reason by its name and in words."""
         return _reasons(self)
+
+    @property
+    def explanation(self) -> str:
+        """The same in words that are about this payout alone, with its numbers."""
+        details = dict(self.details)
+        return " ".join(details.get(name, sentence) for name, sentence in self.reasons)
 
 
 def line_of(payout: Payout) -> Line:
@@ -161,7 +142,15 @@ def line_of(payout: Payout) -> Line:
         since=payout.since,
         late_at=wait[1] if wait is not None and waits else None,
         sequence=payout.sequence,
+        details=_details(payout),
     )
+
+
+def _details(payout: Payout) -> tuple[tuple[str, str], ...]:
+    details = [(f"alarm {each.alarm}", explain(each, payout)) for each in payout.findings]
+    if payout.state is State.FINAL and payout.status == Status.ERROR:
+        details.append((RECONCILE, explain_error(payout)))
+    return tuple(details)
 
 
 def _reasons(line: Line) -> list[tuple[str, str]]:
@@ -170,9 +159,9 @@ def _reasons(line: Line) -> list[tuple[str, str]]:
         reasons.append((f"doubt {line.doubt}", line.doubt.sentence))
     # An alarm that only repeats the doubt is no second reason.
     alarms = [alarm for alarm in line.alarms if not reasons or alarm.value != line.doubt]
-    reasons += [(f"alarm {alarm}", _ALARM_SENTENCES[alarm]) for alarm in alarms]
+    reasons += [(f"alarm {alarm}", sentence_of(alarm)) for alarm in alarms]
     if line.state is State.FINAL and line.status == Status.ERROR:
-        reasons.append((RECONCILE, _RECONCILE))
+        reasons.append((RECONCILE, RECONCILE_SENTENCE))
     if line.held and line.state is State.VALIDATED:
         reasons.append((_APPROVAL, _AWAITS_APPROVAL))
     elif line.state in _WAITS:

@@ -12,7 +12,7 @@ from .errors import SendingStopped
 from .events import Event
 from .models import Outcome, State
 from .observer import Command, Observer, SendEnd, StatusEnd
-from .payout import Payout
+from .payout import Payout, outcome
 from .request import PayoutRequest
 from .snapshot import Case, Group, Phase, Snapshot
 
@@ -149,16 +149,16 @@ class Tally(Observer):
         """Take note that the gateway answers."""
         self.answers += answer in {"accepted", "refused"}
 
-    def hear(self, outcome: Outcome) -> None:
+    def hear(self, told: Outcome) -> None:
         """Take in how the run has handed a payout back."""
-        if isinstance(outcome.problem, SendingStopped):
-            self._move(outcome, _Standing(Group.UNFINISHED, None, is_over=True))
-        elif outcome.problem is not None:
-            self._move(outcome, _Standing(Group.NEEDS_PERSON, Phase.PERSON, is_over=True))
+        if isinstance(told.problem, SendingStopped):
+            self._move(told, _Standing(Group.UNFINISHED, None, is_over=True))
+        elif told.problem is not None:
+            self._move(told, _Standing(Group.NEEDS_PERSON, Phase.PERSON, is_over=True))
         else:
-            if not outcome.is_finished:
-                self._back.add(outcome.client_orderid)
-            self._follow(outcome)
+            if not told.is_finished:
+                self._back.add(told.client_orderid)
+            self._follow(told)
 
     def snapshot(
         self,
@@ -336,12 +336,9 @@ def _is_held(told: Payout | Outcome) -> bool:
 
 def _trouble(told: Payout | Outcome) -> str:
     """Say why a person must look."""
-    words = [f"alarm: {alarm}." for alarm in told.alarms]
-    if told.doubt is not None:
-        words.append(f"{told.doubt}. {told.doubt.sentence}")
-    elif isinstance(told, Outcome) and told.explanation:
-        words.append(told.explanation)
-    return " ".join(words)
+    told = outcome(told) if isinstance(told, Payout) else told
+    names = ", ".join(told.concerns)
+    return f"{names}. {told.explanation}" if names else told.explanation or ""
 
 
 def _refusal(told: Payout | Outcome) -> str:

@@ -230,6 +230,7 @@ class World:
             payout,
             sequence=0,
             alarms=(),
+            findings=(),
             hints=(),
             approved_by=None,
             opened_at=NOW,

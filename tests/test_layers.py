@@ -18,7 +18,7 @@ FILES = {
 
 # Each room and the rooms that it may import from; every room may import errors.
 VALUES = {"parameters", "request", "answers", "models"}
-MACHINE = {"events", "payout", "commands", "transitions", "news", "machine"}
+MACHINE = {"events", "findings", "payout", "commands", "transitions", "news", "machine"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "parameters": set(),
@@ -26,7 +26,9 @@ ARROWS: dict[str, set[str]] = {
     "request": {"parameters"},
     "models": {"answers"},
     "events": VALUES,
-    "payout": VALUES | {"events"},
+    "legibility": set(),
+    "findings": VALUES | {"events", "legibility"},
+    "payout": VALUES | {"events", "findings"},
     "commands": VALUES | {"payout"},
     "news": VALUES | {"events", "payout", "commands"},
     "machine": VALUES | MACHINE,
@@ -101,10 +103,10 @@ ARROWS: dict[str, set[str]] = {
     "preflight": VALUES | {"batch", "desk", "limits", "results", "settings", "survey"},
     "report": VALUES,
     "timeline": set(),
-    "standing": VALUES | {"batch", "payout"},
+    "standing": VALUES | {"batch", "findings", "payout"},
     "summary": VALUES | {"batch", "standing", "timeline"},
     "reporting": VALUES
-    | {"batch", "console", "desk", "formulas", "journal", "replacement", "server"}
+    | {"batch", "console", "desk", "formulas", "journal", "legibility", "replacement", "server"}
     | {"standing", "summary", "timeline"},
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
@@ -151,7 +153,17 @@ PURE = (
     VALUES
     | MACHINE
     | {"observer", "logs"}
-    | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
+    | {
+        "errors",
+        "diagram",
+        "legibility",
+        "polling",
+        "wire",
+        "keys",
+        "signing",
+        "callbacks",
+        "batch",
+    }
     | {"cells", "sheets", "workbook", "results", "formulas", "likeness"}
     | {"snapshot", "standing", "summary", "tally", "timeline"}
 )
