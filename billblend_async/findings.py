@@ -15,7 +15,6 @@ __all__ = [
     "RECONCILE",
     "Finding",
     "explain",
-    "explain_error",
     "find",
     "sentence_of",
     "with_finding",
@@ -41,10 +40,9 @@ _TO_DO: Final[Mapping[Alarm, str]] = {
     Alarm.LATER_TRANSACTION: "ask its support how much of the money has come back",
     Alarm.SECOND_ORDER: "ask its support why it was made, and to cancel it",
 }
-_ERROR_TO_DO: Final = "ask its support before anybody pays it again"
 RECONCILE: Final = (
-    "The gateway ended it with the status error, which does not say whether the money moved; "
-    f"{_ERROR_TO_DO}."
+    "The gateway ended it with the status error, which does not say whether the money moved; ask "
+    "its support before anybody pays it again."
 )
 """What the status ``error`` says, and what to do."""
 _LONGEST: Final = 40
@@ -130,13 +128,6 @@ def sentence_of(alarm: Alarm) -> str:
 def explain(finding: Finding, payout: Odd) -> str:
     """Say what does not fit about a payout, with the numbers and what to do."""
     return f"{_happened(finding, payout)}; {_TO_DO[finding.alarm]}."
-
-
-def explain_error(payout: Odd) -> str:
-    """Say what the status ``error`` leaves open, with the amount and what to do."""
-    asked = f"{payout.amount:f} {payout.currency}"
-    how = "The gateway ended it with the status error, which does not say whether the"
-    return f"{how} {asked} moved; {_ERROR_TO_DO}."
 
 
 def _happened(finding: Finding, payout: Odd) -> str:

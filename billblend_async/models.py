@@ -356,14 +356,16 @@ class Outcome:
     @property
     def needs_person(self) -> bool:
         """Whether a person must look: to decide how it goes on, or because something is odd."""
-        return self.state is State.ATTENTION or bool(self.alarms) or self.problem is not None
+        is_parked = self.state is State.ATTENTION
+        return is_parked or bool(self.concerns) or self.problem is not None
 
     @property
     def concerns(self) -> tuple[str, ...]:
-        """What a person must look at, each in one word: the doubt and the alarms."""
+        """What a person must look at, each in one word: the doubt, the alarms, ``error``."""
         doubt = self.doubt if self.state is State.ATTENTION else None
+        error = self.status if self.needs_reconciliation else None
         # An alarm that only repeats the doubt is no second one.
-        words = dict.fromkeys(map(str, filter(None, (doubt, *self.alarms))))
+        words = dict.fromkeys(map(str, filter(None, (doubt, *self.alarms, error))))
         return tuple(words)
 
     @property

@@ -8,7 +8,7 @@ import attrs
 from .answers import Status
 from .errors import BillblendError
 from .events import Opened
-from .findings import Finding, explain, explain_error
+from .findings import RECONCILE, Finding, explain
 from .models import Alarm, Deadlines, Doubt, Flow, OpenReason, Outcome, State
 from .request import PayoutRequest
 
@@ -92,6 +92,11 @@ class Payout:
     hints: tuple[Status, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def needs_reconciliation(self) -> bool:
+        """Whether to ask the gateway what really happened: its status ``error`` does not say."""
+        return self.state is State.FINAL and self.status == Status.ERROR
 
 
 def open_payout(event: Opened) -> Payout:
@@ -214,8 +219,8 @@ def _explain(payout: Payout, latest: str | None) -> str | None:
         for finding in payout.findings
         if not told or finding.alarm.value != payout.doubt
     )
-    if payout.state is State.FINAL and payout.status == Status.ERROR:
-        told.append(explain_error(payout))
+    if payout.needs_reconciliation:
+        told.append(RECONCILE)
     if wait is not None and payout.doubt is None:
         told.append(latest or wait[0].sentence or "")
     return " ".join(filter(None, told)) or None

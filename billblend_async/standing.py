@@ -9,7 +9,7 @@ import attrs
 from .answers import Status
 from .batch import told_status
 from .findings import RECONCILE as RECONCILE_SENTENCE
-from .findings import explain, explain_error, sentence_of
+from .findings import explain, sentence_of
 from .models import Alarm, Doubt, State
 from .payout import Payout, deadline, outcome
 
@@ -37,13 +37,14 @@ _WAITS: Final[Mapping[State, str]] = {
 _AWAITS_APPROVAL: Final = "The bank has validated it; approve it to pay, or withdraw it."
 
 
+RECONCILE: Final = "error"
+"""The name of the reason to ask what became of a payout that is finished."""
 ATTENTION: Final = (
     *(f"doubt {doubt}" for doubt in Doubt),
     *(f"alarm {alarm}" for alarm in Alarm),
+    RECONCILE,
 )
 """The names of the reasons for which a person must look."""
-RECONCILE: Final = "error"
-"""The name of the reason to ask what became of a payout that is finished."""
 _APPROVAL: Final = "awaiting-approval"
 UNFINISHED: Final = (*(state.value for state in _WAITS), _APPROVAL)
 """The names of the reasons for which a payout is not finished and needs no person."""
@@ -99,7 +100,12 @@ class Line:
     @property
     def needs_person(self) -> bool:
         """Whether a person must look."""
-        return self.state is State.ATTENTION or bool(self.alarms)
+        return self.state is State.ATTENTION or bool(self.alarms) or self.needs_reconciliation
+
+    @property
+    def needs_reconciliation(self) -> bool:
+        """Whether to ask the gateway what became of the money: its status does not say."""
+        return self.state is State.FINAL and self.status == Status.ERROR
 
     @property
     def seconds_to_final(self) -> float | None:
@@ -147,10 +153,7 @@ def line_of(payout: Payout) -> Line:
 
 
 def _details(payout: Payout) -> tuple[tuple[str, str], ...]:
-    details = [(f"alarm {each.alarm}", explain(each, payout)) for each in payout.findings]
-    if payout.state is State.FINAL and payout.status == Status.ERROR:
-        details.append((RECONCILE, explain_error(payout)))
-    return tuple(details)
+    return tuple((f"alarm {each.alarm}", explain(each, payout)) for each in payout.findings)
 
 
 def _reasons(line: Line) -> list[tuple[str, str]]:
@@ -160,7 +163,7 @@ def _reasons(line: Line) -> list[tuple[str, str]]:
     # An alarm that only repeats the doubt is no second reason.
     alarms = [alarm for alarm in line.alarms if not reasons or alarm.value != line.doubt]
     reasons += [(f"alarm {alarm}", sentence_of(alarm)) for alarm in alarms]
-    if line.state is State.FINAL and line.status == Status.ERROR:
+    if line.needs_reconciliation:
         reasons.append((RECONCILE, RECONCILE_SENTENCE))
     if line.held and line.state is State.VALIDATED:
         reasons.append((_APPROVAL, _AWAITS_APPROVAL))

@@ -66,7 +66,7 @@ class _Standing:
 
 
 _Key = tuple[State, Status | None, bool, bool, bool]
-"""What a standing depends on: state, status, whether there are alarms, held, handed back."""
+"""What a standing depends on: state, status, whether something is odd, held, handed back."""
 
 
 class Tally(Observer):
@@ -214,7 +214,8 @@ class Tally(Observer):
         state = told.state
         is_held = state is State.VALIDATED and _is_held(told)
         is_back = told.client_orderid in self._back
-        key = (state, told.status, bool(told.alarms), is_held, is_back)
+        is_odd = bool(told.alarms) or told.needs_reconciliation
+        key = (state, told.status, is_odd, is_held, is_back)
         standing = self._known.get(key)
         if standing is None:
             standing = self._known[key] = self._stand(key)

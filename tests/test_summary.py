@@ -81,12 +81,15 @@ def test_one_person_for_two_reasons() -> None:
     assert [group.payouts for group in told.attention] == [1, 1]
 
 
-def test_error_is_to_be_reconciled() -> None:
-    """A payout that ended in error is listed, since nobody knows whether its money moved."""
+def test_error_needs_a_person() -> None:
+    """A payout that ended in error is no refusal: nobody knows whether its money moved."""
     told = summed(fold(*PATHS[State.AWAITING_FINAL], finished("error", error_code="7")))
-    (group,) = told.reconcile
-    assert (group.payouts, told.persons, told.finished) == (1, 0, 1)
-    assert told.refusals[0].error_code == "7"
+    (group,) = told.attention
+    assert (group.name, group.payouts, told.persons, told.finished) == ("error", 1, 1, 1)
+    assert "ask its support before anybody pays it again" in group.sentence
+    assert group.lines[0].error_code == "7"
+    assert group.sentence == group.lines[0].explanation
+    assert () == told.refusals
 
 
 def test_refusals() -> None:

@@ -49,7 +49,7 @@ def by_hand(payouts: Sequence[Payout], group: Group) -> list[Payout]:
     def is_good(payout: Payout) -> bool:
         return payout.status == "approved" and payout.state is State.FINAL
 
-    odd = [p for p in payouts if p.alarms or p.state is State.ATTENTION]
+    odd = [p for p in payouts if p.alarms or p.state is State.ATTENTION or p.status == "error"]
     rest = [p for p in payouts if p not in odd]
     return {
         Group.NEEDS_PERSON: odd,
@@ -242,6 +242,16 @@ class TestCases:
         assert shot.cases[0].text.startswith(
             "amount-differs. The gateway paid 1 USD, but 10.42 USD "
         )
+
+    def test_error(self) -> None:
+        """The status error is no refusal: money may have moved, and a person must ask."""
+        payout = fold(*way_to("error", error_message="Internal error"))
+        shot = told(Tally([request()]), payout).snapshot(0.0)
+        assert (1, 0) == (shot.counts[Group.NEEDS_PERSON], shot.counts[Group.REFUSED])
+        assert Decimal("10.42") == shot.amounts[Group.NEEDS_PERSON]["USD"]
+        assert shot.cases[0].text.startswith("error. The gateway ended it with the status error")
+        assert shot.cases == shot.news
+        assert (1, 0) == (shot.through[Phase.FINAL], shot.now[Phase.PERSON])
 
     def test_one_plain_line(self) -> None:
         """Nothing that the gateway writes can move a cursor or break a line."""
