@@ -1,6 +1,6 @@
 """What does not fit about a payout: what the gateway told, and in words with what to do."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal
 from typing import Final, Protocol, assert_never
 
@@ -14,6 +14,7 @@ from .models import Alarm, State
 __all__ = [
     "RECONCILE",
     "Finding",
+    "acknowledged",
     "explain",
     "find",
     "sentence_of",
@@ -42,7 +43,7 @@ _TO_DO: Final[Mapping[Alarm, str]] = {
 }
 RECONCILE: Final = (
     "The gateway ended it with the status error, which does not say whether the money moved; ask "
-    "its support before anybody pays it again."
+    "its support before anybody pays it again, then acknowledge it."
 )
 """What the status ``error`` says, and what to do."""
 _LONGEST: Final = 40
@@ -60,6 +61,7 @@ class Finding:
         amount: The amount that was told, in major units.
         currency: The currency that was told.
         transaction_type: What the status was about, if that was told.
+        is_acknowledged: Whether a person has looked at it.
     """
 
     alarm: Alarm
@@ -68,6 +70,7 @@ class Finding:
     amount: Decimal | None = None
     currency: str | None = None
     transaction_type: str | None = None
+    is_acknowledged: bool = False
 
 
 class Odd(Protocol):
@@ -114,20 +117,34 @@ def find(alarm: Alarm, event: Checked | PayAccepted | Finished) -> Finding:
 
 
 def with_finding(findings: tuple[Finding, ...], new: Finding) -> tuple[Finding, ...]:
-    """Add a finding; an alarm that is there already is told of once."""
-    if any(known.alarm is new.alarm for known in findings):
+    """Add a finding. An alarm is told of once; after it was acknowledged, in other words again."""
+    same = [known for known in findings if known.alarm is new.alarm]
+    if not all(known.is_acknowledged for known in same):
+        return findings
+    if new in acknowledged(same, is_so=False):
         return findings
     return (*findings, new)
 
 
+def acknowledged(
+    findings: Iterable[Finding], alarms: Container[Alarm] = tuple(Alarm), *, is_so: bool = True
+) -> tuple[Finding, ...]:
+    """Take findings as acknowledged by a person, or only those of some alarms."""
+    return tuple(
+        attrs.evolve(each, is_acknowledged=is_so) if each.alarm in alarms else each
+        for each in findings
+    )
+
+
 def sentence_of(alarm: Alarm) -> str:
     """Say what an alarm means and what to do, whatever payout it is about."""
-    return f"{_HAPPENED[alarm]}; {_TO_DO[alarm]}."
+    return f"{_HAPPENED[alarm]}; {_TO_DO[alarm]}, then acknowledge it."
 
 
 def explain(finding: Finding, payout: Odd) -> str:
     """Say what does not fit about a payout, with the numbers and what to do."""
-    return f"{_happened(finding, payout)}; {_TO_DO[finding.alarm]}."
+    then = ", then acknowledge it" if payout.state.is_terminal else ""
+    return f"{_happened(finding, payout)}; {_TO_DO[finding.alarm]}{then}."
 
 
 def _happened(finding: Finding, payout: Odd) -> str:

@@ -27,7 +27,8 @@ list never moves it. The rules that guard money are four:
    When the time for doubt is over, the payout goes to Attention, where nothing is sent.
 3. Only a status answer makes a payout Final. Approved before pay was started is no end: somebody
    else paid, and a person must look.
-4. A terminal state never moves again. What contradicts it becomes an alarm.
+4. A terminal state never moves again. What contradicts it becomes an alarm, which a person can
+   acknowledge; that moves nothing either.
 
 Instants are seconds since the epoch and always arguments: this file knows no clock.
 """
@@ -39,12 +40,14 @@ import attrs
 from .answers import Status, is_later_transaction
 from .commands import Ask, Check, Command, Pace, Pay, PayOut, Stop, next_command
 from .events import (
+    Acknowledged,
     Approved,
     CalledBack,
     Checked,
     CheckNotSent,
     CheckStarted,
     Closed,
+    Decision,
     Event,
     Finished,
     NeedsAttention,
@@ -63,7 +66,7 @@ from .events import (
     Validated,
     Withdrawn,
 )
-from .findings import find, with_finding
+from .findings import acknowledged, find, with_finding
 from .models import Alarm, Doubt, Flow, State
 from .news import event_for
 from .payout import Payout, open_payout
@@ -117,7 +120,8 @@ def _alarm(payout: Payout, alarm: Alarm, event: Checked | PayAccepted | Finished
     findings = with_finding(payout.findings, find(alarm, event))
     if findings is payout.findings:
         return payout
-    return attrs.evolve(payout, alarms=(*payout.alarms, alarm), findings=findings)
+    alarms = payout.alarms if alarm in payout.alarms else (*payout.alarms, alarm)
+    return attrs.evolve(payout, alarms=alarms, findings=findings)
 
 
 def _notice(payout: Payout, event: Event) -> Payout:
@@ -177,7 +181,7 @@ def _apply(payout: Payout, event: Event) -> Payout:
             if payout.state not in _DOUBTED_IN.get(doubt, ()) or waits or unpaid:
                 return payout
             return _enter(payout, _A, event.at, doubt=doubt, redirect_to=None)
-        case Approved() | Released() | Closed() | Withdrawn():
+        case Approved() | Released() | Closed() | Withdrawn() | Acknowledged():
             return _decide(payout, event)
         case Restored():
             if payout.state is _VD:
@@ -321,17 +325,24 @@ def _is_asked_amount(payout: Payout, event: Finished) -> bool:
     return amount_fits and (event.currency or payout.currency).upper() == payout.currency
 
 
-def _decide(payout: Payout, event: Approved | Released | Closed | Withdrawn) -> Payout:
+def _decide(payout: Payout, event: Decision) -> Payout:
     """Fold what a person decided."""
     match event:
         case Approved(who=who):
             return attrs.evolve(payout, held=False, approved_by=who) if payout.held else payout
         case Closed():
-            return _enter(payout, State.CLOSED, event.at)
+            # Who ends a doubt has looked at the alarm that only repeats it.
+            repeated = [alarm for alarm in payout.alarms if alarm.value == payout.doubt]
+            seen = acknowledged(payout.findings, repeated)
+            return _enter(payout, State.CLOSED, event.at, findings=seen)
         case Withdrawn():
             return payout if payout.pays > 0 else _enter(payout, State.WITHDRAWN, event.at)
         case Released():
             return _release(payout, event)
+        case Acknowledged():
+            is_seen = payout.is_reconciled or payout.needs_reconciliation
+            seen = acknowledged(payout.findings)
+            return attrs.evolve(payout, findings=seen, is_reconciled=is_seen)
         case _:
             assert_never(event)
 

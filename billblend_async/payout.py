@@ -60,7 +60,8 @@ class Payout:
         redirect_to: Where the receiver must go.
         hints: What the gateway's callbacks have told, each word once.
         alarms: What does not fit.
-        findings: What each alarm is about, in the same order.
+        findings: What each alarm is about, and whether a person has acknowledged it.
+        is_reconciled: Whether a person has acknowledged that it ended in the status ``error``.
     """
 
     client_orderid: str
@@ -92,11 +93,24 @@ class Payout:
     hints: tuple[Status, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     findings: tuple[Finding, ...] = ()
+    is_reconciled: bool = False
+
+    @property
+    def open_alarms(self) -> tuple[Alarm, ...]:
+        """The alarms that no person has acknowledged."""
+        return tuple(each.alarm for each in self.findings if not each.is_acknowledged)
 
     @property
     def needs_reconciliation(self) -> bool:
         """Whether to ask the gateway what really happened: its status ``error`` does not say."""
-        return self.state is State.FINAL and self.status == Status.ERROR
+        is_error = self.state is State.FINAL and self.status == Status.ERROR
+        return is_error and not self.is_reconciled
+
+    @property
+    def acknowledged(self) -> tuple[str, ...]:
+        """What a person has acknowledged of the alarms and the status ``error``, in words."""
+        words = [alarm.value for alarm in self.alarms if alarm not in self.open_alarms]
+        return (*words, str(Status.ERROR)) if self.is_reconciled else tuple(words)
 
 
 def open_payout(event: Opened) -> Payout:
@@ -204,6 +218,7 @@ def outcome(payout: Payout, *, explanation: str | None = None) -> Outcome:
         explanation=_explain(payout, explanation),
         approved_by=payout.approved_by,
         alarms=payout.alarms,
+        acknowledged=payout.acknowledged,
     )
 
 
@@ -217,7 +232,7 @@ def _explain(payout: Payout, latest: str | None) -> str | None:
     told += (
         explain(finding, payout)
         for finding in payout.findings
-        if not told or finding.alarm.value != payout.doubt
+        if not finding.is_acknowledged and (not told or finding.alarm.value != payout.doubt)
     )
     if payout.needs_reconciliation:
         told.append(RECONCILE)

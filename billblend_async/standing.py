@@ -66,6 +66,7 @@ class Line:
         error_message: The gateway's text for a refusal.
         doubt: Why a person must look.
         alarms: What does not fit.
+        acknowledged: Which of the alarms, and ``error`` of the status, a person has acknowledged.
         held: Whether it waits for a person's approval.
         accepted_at: When it was accepted, in seconds since the epoch.
         since: When it came into its state.
@@ -85,6 +86,7 @@ class Line:
     error_message: str | None
     doubt: Doubt | None
     alarms: tuple[Alarm, ...]
+    acknowledged: tuple[str, ...]
     held: bool
     accepted_at: float
     since: float
@@ -100,12 +102,19 @@ class Line:
     @property
     def needs_person(self) -> bool:
         """Whether a person must look."""
-        return self.state is State.ATTENTION or bool(self.alarms) or self.needs_reconciliation
+        is_parked = self.state is State.ATTENTION
+        return is_parked or bool(self.open_alarms) or self.needs_reconciliation
+
+    @property
+    def open_alarms(self) -> tuple[Alarm, ...]:
+        """The alarms that no person has acknowledged."""
+        return tuple(alarm for alarm in self.alarms if alarm not in self.acknowledged)
 
     @property
     def needs_reconciliation(self) -> bool:
         """Whether to ask the gateway what became of the money: its status does not say."""
-        return self.state is State.FINAL and self.status == Status.ERROR
+        is_error = self.state is State.FINAL and self.status == Status.ERROR
+        return is_error and Status.ERROR not in self.acknowledged
 
     @property
     def seconds_to_final(self) -> float | None:
@@ -143,6 +152,7 @@ def line_of(payout: Payout) -> Line:
         error_message=payout.error_message,
         doubt=payout.doubt,
         alarms=payout.alarms,
+        acknowledged=payout.acknowledged,
         held=payout.held,
         accepted_at=payout.opened_at,
         since=payout.since,
@@ -153,7 +163,11 @@ def line_of(payout: Payout) -> Line:
 
 
 def _details(payout: Payout) -> tuple[tuple[str, str], ...]:
-    return tuple((f"alarm {each.alarm}", explain(each, payout)) for each in payout.findings)
+    return tuple(
+        (f"alarm {each.alarm}", explain(each, payout))
+        for each in payout.findings
+        if not each.is_acknowledged
+    )
 
 
 def _reasons(line: Line) -> list[tuple[str, str]]:
@@ -161,7 +175,7 @@ def _reasons(line: Line) -> list[tuple[str, str]]:
     if line.doubt is not None and line.state is State.ATTENTION:
         reasons.append((f"doubt {line.doubt}", line.doubt.sentence))
     # An alarm that only repeats the doubt is no second reason.
-    alarms = [alarm for alarm in line.alarms if not reasons or alarm.value != line.doubt]
+    alarms = [alarm for alarm in line.open_alarms if not reasons or alarm.value != line.doubt]
     reasons += [(f"alarm {alarm}", sentence_of(alarm)) for alarm in alarms]
     if line.needs_reconciliation:
         reasons.append((RECONCILE, RECONCILE_SENTENCE))

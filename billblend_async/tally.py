@@ -214,7 +214,7 @@ class Tally(Observer):
         state = told.state
         is_held = state is State.VALIDATED and _is_held(told)
         is_back = told.client_orderid in self._back
-        is_odd = bool(told.alarms) or told.needs_reconciliation
+        is_odd = bool(told.open_alarms) or told.needs_reconciliation
         key = (state, told.status, is_odd, is_held, is_back)
         standing = self._known.get(key)
         if standing is None:

@@ -248,6 +248,45 @@ async def test_status(desk: Desk) -> None:
     assert (4, True) == (status, "no such file" in error)
 
 
+async def test_acknowledge(desk: Desk) -> None:
+    """What does not fit about finished payouts is listed until a person has acknowledged it."""
+    file = desk.write(3, accounts=["1234567890", "5000000001", "1987654321"])
+    assert 2 == (await desk.pay(file, *FAST))[0]
+    given = ("--journal", "payouts.db")
+    status, out, _ = await desk.billblend("attention", "list", *given)
+    heading, *lines = out.splitlines()
+    assert (2, 2) == (status, len(lines))
+    assert "billblend attention acknowledge" in heading
+    assert "po-1: amount-differs. The gateway paid" in out
+    assert "but 2.50 EUR was asked for; ask its support" in out
+    assert "po-2: error. The gateway ended it with the status error" in out
+    for option, name in (("amount-differs", "po-1"), ("error", "po-2")):
+        status, out, _ = await desk.billblend("attention", "list", "--alarm", option, *given)
+        assert (2, [name]) == (status, re.findall(r"^(po-\d):", out, re.MULTILINE))
+    doubtful = ("attention", "list", "--doubt", "pay-unconfirmed", *given)
+    assert (0, "Nothing needs a person.\n", "") == await desk.billblend(*doubtful)
+
+    who = (*given, "--who", "ann", "--why", "asked the bank")
+    status, out, error = await desk.billblend("attention", "acknowledge", "po-0", "po-1", *who)
+    assert (3, "po-1: approved; acknowledged: amount-differs\n") == (status, out)
+    assert "payout po-0: it cannot be acknowledged" in error
+    again = await desk.billblend("attention", "acknowledge", "po-1", *who)
+    assert (3, True) == (again[0], "cannot be acknowledged" in again[2])
+    every = await desk.billblend("attention", "acknowledge", "--alarm", "error", *who)
+    assert (0, "po-2: error; acknowledged: error\n", "") == every
+    nothing = (0, "Nothing needs a person.\n", "")
+    assert nothing == await desk.billblend("attention", "list", *given)
+    unnamed = await desk.billblend("attention", "acknowledge", *who)
+    assert (3, True) == (unnamed[0], "give payouts, or --alarm or --batch" in unnamed[2])
+
+    sends = desk.sends
+    status, out, error = await desk.pay(file, *FAST)
+    assert (1, "", sends) == (status, error, desk.sends)
+    assert "needs a person" not in out
+    status, out, _ = await desk.billblend("status", "po-1", *given)
+    assert "acknowledged: amount-differs" in out
+
+
 async def test_attention(desk: Desk) -> None:
     """A person lists what is in doubt and ends it, with name and reason on record."""
     await desk.pay(desk.write(2), *FAST)

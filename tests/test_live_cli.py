@@ -74,7 +74,7 @@ class TestScreen:
             assert "check  " not in terminal.text
             assert "Results: results.csv" in terminal.text
             assert "declined" in terminal.text
-            assert "anybody pays it again." in " ".join(terminal.text.split())
+            assert "pays it again, then acknowledge it." in " ".join(terminal.text.split())
             for secret in (*ACCOUNTS, *NAMES):
                 assert secret not in terminal.raw.decode()
 
