@@ -355,7 +355,8 @@ def exit_status(batch: Batch, outcomes: Mapping[str, Outcome], *, check_only: bo
 
     Returns:
         0: all approved, or awaiting approval where that is all that was wanted; 1: some declined,
-        error, filtered or rejected; 2: something unfinished or in need of a person.
+        filtered, rejected or ended by a person; 2: something unfinished or in need of a person, as
+        the status ``error`` is: money may have moved, so nobody should pay it again unasked.
     """
     told = [outcomes.get(row.request.client_orderid) for row in batch.rows]
     good = 0

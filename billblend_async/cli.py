@@ -46,8 +46,8 @@ _DATE: Final = re.compile(r"(?<![\d-])((?:19|20)\d\d-(?:0\d|1[0-2])-[0-3]\d)(?![
 _EXIT_STATUS: Final = """\
 exit status:
   0  all payouts are approved
-  1  some are declined, error, filtered or rejected
-  2  something is unfinished or needs a person
+  1  some are declined, filtered, rejected or ended by a person
+  2  something is unfinished, or needs a person, as the status error does
   3  bad input: nothing was sent
   4  bad configuration: nothing was sent
 """

@@ -28,7 +28,7 @@ from .errors import (
 from .intake import add_reading, read_chosen, read_payouts
 from .limits import amounts_text
 from .links import stands
-from .models import Doubt, Outcome, State
+from .models import Alarm, Doubt, Outcome, State
 from .options import POLL_HELP, polling, positive
 from .payday import add_view, check_out
 from .payroll import Plan, run_payouts
@@ -47,10 +47,12 @@ if TYPE_CHECKING:
 __all__ = ["add_approve", "add_attention", "add_withdraw"]
 
 _DECISIONS: Final = {
-    "list": "list the payouts for which nothing is sent until a person has looked",
+    "list": "list the payouts that need a person: nothing is sent for them, or something is odd",
     "release": "allow exactly one more send for each; run the file again to send it",
     "close": "end each: nothing is sent or asked for it again",
+    "acknowledge": "take finished payouts off the list, whose alarms or status error you know of",
 }
+_ALARMS: Final = (*(word.value for word in Alarm), "error")
 
 
 def add_attention(attention: argparse.ArgumentParser) -> None:
@@ -59,9 +61,14 @@ def add_attention(attention: argparse.ArgumentParser) -> None:
     for name, text in _DECISIONS.items():
         decision = decisions.add_parser(name, help=text, description=_sentence(text))
         decision.add_argument("--journal", type=read_place, required=True, help=JOURNAL_HELP)
-        decision.add_argument(
-            "--doubt", choices=[word.value for word in Doubt], help="only those with this reason"
-        )
+        if name != "acknowledge":
+            decision.add_argument(
+                "--doubt", choices=[word.value for word in Doubt], help="only those with this doubt"
+            )
+        if name in ("list", "acknowledge"):
+            decision.add_argument(
+                "--alarm", choices=_ALARMS, help="only those with this alarm or status"
+            )
         decision.add_argument("--batch", type=Path, metavar="FILE", help="only those of this file")
         add_reading(decision)
         if name != "list":
@@ -72,7 +79,8 @@ def add_attention(attention: argparse.ArgumentParser) -> None:
             decision.add_argument(
                 "--yes", action="store_true", help="do not ask before all that fit are released"
             )
-        decision.set_defaults(run=_attention, decision=name, client_orderid=[])
+        decision.set_defaults(run=_attention, decision=name)
+        decision.set_defaults(client_orderid=[], doubt=None, alarm=None)
 
 
 def add_approve(approve: argparse.ArgumentParser) -> None:
@@ -203,16 +211,18 @@ def _sentence(text: str) -> str:
 
 def _attention(arguments: argparse.Namespace) -> int:
     arguments.journal.check()
-    named, filtered = arguments.client_orderid, arguments.doubt or arguments.batch
+    named = arguments.client_orderid
+    filtered = arguments.doubt or arguments.alarm or arguments.batch
     if arguments.decision != "list" and bool(named) is bool(filtered):
-        wrong = "give payouts, or --doubt or --batch for all of those"
+        option = "--alarm" if arguments.decision == "acknowledge" else "--doubt"
+        wrong = f"give payouts, or {option} or --batch for all of those"
         raise InvalidInput((Problem("client_orderid", wrong),))
     batch = read_chosen(arguments)
     parked = [] if named else asyncio.run(_parked(arguments, batch))
     if arguments.decision == "list":
         return _list(parked)
     if not named and not parked:
-        print("No payout in attention fits the filter.")
+        print("No payout that needs a person fits the filter.")
         return 0
     if parked and arguments.decision == "release":
         confirm(
@@ -249,7 +259,17 @@ async def _parked(arguments: argparse.Namespace, batch: Batch | None) -> list[Ou
         make_client(read_settings(os.environ)) as client,
         make_orchestrator(client, arguments.journal) as payouts,
     ):
-        return await payouts.attention(doubt=doubt, among=ids)
+        found: list[Outcome] = []
+        if arguments.alarm is None and arguments.decision != "acknowledge":
+            found += await payouts.attention(doubt=doubt, among=ids)
+        if arguments.doubt is None and arguments.decision in ("list", "acknowledge"):
+            found += (
+                told
+                for told in await payouts.flagged(among=ids)
+                if arguments.alarm in (None, *told.concerns)
+                and (told.is_finished or arguments.decision == "list")
+            )
+        return found
 
 
 async def _decide(arguments: argparse.Namespace, shown: Sequence[Outcome]) -> int:
@@ -261,12 +281,13 @@ async def _decide(arguments: argparse.Namespace, shown: Sequence[Outcome]) -> in
         names = arguments.client_orderid or [told.client_orderid for told in shown]
         if shown:
             # Nobody has looked at what has moved since it was shown.
-            now = {told.client_orderid: told for told in await payouts.attention()}
+            again = payouts.flagged if arguments.decision == "acknowledge" else payouts.attention
+            now = {told.client_orderid: told for told in await again()}
             moved = {name for told in shown if now.get(name := told.client_orderid) != told}
             for name in sorted(moved):
                 say(f"{name}: left alone, since it has moved on meanwhile; look at it again")
             names = [name for name in names if name not in moved]
-        decide = payouts.release if arguments.decision == "release" else payouts.close
+        decide = getattr(payouts, arguments.decision)
         decided = await _decide_each(decide, names, arguments)
     return 0 if decided == len(shown or names) else BAD_INPUT
 
@@ -281,8 +302,14 @@ async def _decide_each(
         except (DecisionRefused, PayoutNotFound) as error:
             say(str(error))
         else:
-            is_sent = told.state in (State.NEW, State.VALIDATED)
-            again = "; run its file again to send it" if is_sent else ""
-            print(f"{name}: {told.state}{again}")
+            print(f"{name}: {_decided(told)}")
             decided += 1
     return decided
+
+
+def _decided(told: Outcome) -> str:
+    """Say what a decision has made of a payout."""
+    if told.state in (State.NEW, State.VALIDATED):
+        return f"{told.state}; run its file again to send it"
+    seen = f"; acknowledged: {', '.join(told.acknowledged)}" if told.acknowledged else ""
+    return f"{told.status or told.state}{seen}"

@@ -18,6 +18,6 @@ def diagram() -> str:
             f"    {state.name} --> {target.name}: {', '.join(events)}"
             for target, events in ways.items()
         ]
-        if not row:
+        if state.is_terminal:
             lines.append(f"    {state.name} --> [*]")
     return "\n".join(lines)

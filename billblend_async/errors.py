@@ -187,7 +187,7 @@ class DecisionRefused(BillblendError):
 
     Attributes:
         client_orderid: The payout.
-        decision: approved, released, closed or withdrawn.
+        decision: approved, released, closed, withdrawn or acknowledged.
         state: Where the payout stands.
     """
 

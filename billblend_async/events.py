@@ -14,12 +14,14 @@ from .models import Deadlines, Doubt, Flow
 
 __all__ = [
     "EVENTS",
+    "Acknowledged",
     "Approved",
     "CalledBack",
     "CheckNotSent",
     "CheckStarted",
     "Checked",
     "Closed",
+    "Decision",
     "Event",
     "Fact",
     "Finished",
@@ -299,9 +301,27 @@ class Withdrawn(Fact):
 
 
 @attrs.frozen(kw_only=True)
+class Acknowledged(Fact):
+    """A person looked at what does not fit about a finished payout, and needs no reminder of it.
+
+    It is about the alarms that were raised by then, and the status ``error``. It moves nothing.
+
+    Attributes:
+        who: The person.
+        why: What they found out.
+    """
+
+    who: str
+    why: str
+
+
+@attrs.frozen(kw_only=True)
 class Restored(Fact):
     """The journal was restored from a copy, so newer events of this payout may be missing."""
 
+
+Decision = Approved | Released | Closed | Withdrawn | Acknowledged
+"""Everything that a person can decide about a payout."""
 
 Event = (
     Opened
@@ -325,6 +345,7 @@ Event = (
     | Released
     | Closed
     | Withdrawn
+    | Acknowledged
     | Restored
 )
 """Everything that can happen to a payout."""

@@ -26,8 +26,9 @@ _TEXTS: Final = {
         "now. Nothing is sent that moves money."
     ),
     "attention": (
-        "List the payouts for which nothing is sent until a person has looked, or decide about "
-        "them. Ask the gateway's support before you release one that may have been paid."
+        "List the payouts for which nothing is sent until a person has looked, and those that are "
+        "odd, or decide about them. Ask the gateway's support before you release one that may have "
+        "been paid."
     ),
     "approve": (
         "Pay the rows of a file that was run with --check-only, all of them or the ones named. "

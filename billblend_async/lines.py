@@ -36,7 +36,7 @@ in major units, by currency; "at" is UTC. No line holds anything of a receiver.
   started   payouts, amounts
   payout    client_orderid, status (as in the results file), state, amount, currency,
             paynet_order_id, order_stage, error_code, error_message, open_reason, doubt, alarms,
-            explanation: a payout has ended, or this run has handed it back
+            acknowledged, explanation: a payout has ended, or this run has handed it back
   problem   client_orderid, problem: a payout needs a person
   trouble   trouble: why nothing goes on; null once it does
   progress  seconds, counts, amounts (both by group: approved, waiting, refused, needs-person,
@@ -212,6 +212,7 @@ class JsonLines(_Lines):
             open_reason=outcome.open_reason,
             doubt=outcome.doubt,
             alarms=list(outcome.alarms),
+            acknowledged=list(outcome.acknowledged),
             explanation=outcome.explanation,
         )
 

@@ -74,7 +74,7 @@ def fields_of(
         event=None if event is None else type(event).__name__,
         status=None if payout.status is None else str(payout.status),
         doubt=None if payout.doubt is None else payout.doubt.value,
-        alarm=payout.alarms[-1].value if payout.alarms else None,
+        alarm=payout.findings[-1].alarm.value if payout.findings else None,
         reason=reason,
     )
 

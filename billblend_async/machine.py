@@ -27,7 +27,8 @@ list never moves it. The rules that guard money are four:
    When the time for doubt is over, the payout goes to Attention, where nothing is sent.
 3. Only a status answer makes a payout Final. Approved before pay was started is no end: somebody
    else paid, and a person must look.
-4. A terminal state never moves again. What contradicts it becomes an alarm.
+4. A terminal state never moves again. What contradicts it becomes an alarm, which a person can
+   acknowledge; that moves nothing either.
 
 Instants are seconds since the epoch and always arguments: this file knows no clock.
 """
@@ -39,12 +40,14 @@ import attrs
 from .answers import Status, is_later_transaction
 from .commands import Ask, Check, Command, Pace, Pay, PayOut, Stop, next_command
 from .events import (
+    Acknowledged,
     Approved,
     CalledBack,
     Checked,
     CheckNotSent,
     CheckStarted,
     Closed,
+    Decision,
     Event,
     Finished,
     NeedsAttention,
@@ -63,6 +66,7 @@ from .events import (
     Validated,
     Withdrawn,
 )
+from .findings import acknowledged, find, with_finding
 from .models import Alarm, Doubt, Flow, State
 from .news import event_for
 from .payout import Payout, open_payout
@@ -111,27 +115,30 @@ def _enter(payout: Payout, state: State, at: float, **changes: Any) -> Payout:  
     return attrs.evolve(payout, state=state, since=since, **changes)
 
 
-def _alarm(payout: Payout, alarm: Alarm) -> Payout:
-    if alarm in payout.alarms:
+def _alarm(payout: Payout, alarm: Alarm, event: Checked | PayAccepted | Finished) -> Payout:
+    """Take note of what does not fit, and of what was told of it."""
+    findings = with_finding(payout.findings, find(alarm, event))
+    if findings is payout.findings:
         return payout
-    return attrs.evolve(payout, alarms=(*payout.alarms, alarm))
+    alarms = payout.alarms if alarm in payout.alarms else (*payout.alarms, alarm)
+    return attrs.evolve(payout, alarms=alarms, findings=findings)
 
 
 def _notice(payout: Payout, event: Event) -> Payout:
     """Look at an event that cannot move this state: what contradicts it becomes an alarm."""
     match event:
         case Finished() if is_later_transaction(event.transaction_type, event.order_stage):
-            return _alarm(payout, Alarm.LATER_TRANSACTION)
+            return _alarm(payout, Alarm.LATER_TRANSACTION, event)
         case Finished(status=status) if payout.state is State.FINAL:
             same = status == payout.status
-            return payout if same else _alarm(payout, Alarm.STATUS_CONTRADICTS)
+            return payout if same else _alarm(payout, Alarm.STATUS_CONTRADICTS, event)
         case Finished(status=Status.APPROVED):
-            return _alarm(payout, Alarm.STATUS_CONTRADICTS)
+            return _alarm(payout, Alarm.STATUS_CONTRADICTS, event)
         case PayAccepted() if payout.state is State.CLOSED:
-            return _alarm(payout, Alarm.ACCEPTED_LATE)
+            return _alarm(payout, Alarm.ACCEPTED_LATE, event)
         case Checked(paynet_order_id=order) | PayAccepted(paynet_order_id=order):
             second = payout.paynet_order_id is not None and order != payout.paynet_order_id
-            return _alarm(payout, Alarm.SECOND_ORDER) if second else payout
+            return _alarm(payout, Alarm.SECOND_ORDER, event) if second else payout
         case _:
             return payout
 
@@ -174,7 +181,7 @@ def _apply(payout: Payout, event: Event) -> Payout:
             if payout.state not in _DOUBTED_IN.get(doubt, ()) or waits or unpaid:
                 return payout
             return _enter(payout, _A, event.at, doubt=doubt, redirect_to=None)
-        case Approved() | Released() | Closed() | Withdrawn():
+        case Approved() | Released() | Closed() | Withdrawn() | Acknowledged():
             return _decide(payout, event)
         case Restored():
             if payout.state is _VD:
@@ -218,7 +225,7 @@ def _start(payout: Payout, event: CheckStarted | PayStarted) -> Payout:
 def _found(payout: Payout, event: Checked | PayAccepted) -> Payout:
     order, known = event.paynet_order_id, payout.paynet_order_id
     if known is not None and known != order:
-        return _alarm(payout, Alarm.SECOND_ORDER)
+        return _alarm(payout, Alarm.SECOND_ORDER, event)
     match event:
         case Checked():
             one_step = payout.flow is Flow.ONE_STEP
@@ -288,7 +295,7 @@ def _refused(payout: Payout, event: Rejected | PayRefused | TurnedAway) -> Payou
 def _finish(payout: Payout, event: Finished) -> Payout:
     known = payout.paynet_order_id
     if known is not None and known != event.paynet_order_id:
-        return _alarm(payout, Alarm.SECOND_ORDER)
+        return _alarm(payout, Alarm.SECOND_ORDER, event)
     unasked = payout.state is _N and not payout.restored and not _may_be_paying(payout)
     if payout.doubt is Doubt.FOREIGN_ORDER or unasked:
         return payout
@@ -296,10 +303,10 @@ def _finish(payout: Payout, event: Finished) -> Payout:
         return payout  # how that ended says nothing of the payout
     told = attrs.evolve(payout, paynet_order_id=event.paynet_order_id)
     if event.status == Status.APPROVED and payout.pays == 0:
-        told = _alarm(told, Alarm.APPROVED_BEFORE_PAY)
+        told = _alarm(told, Alarm.APPROVED_BEFORE_PAY, event)
         return _enter(told, _A, event.at, doubt=Doubt.APPROVED_BEFORE_PAY)
     if event.status == Status.APPROVED and not _is_asked_amount(payout, event):
-        told = _alarm(told, Alarm.AMOUNT_DIFFERS)
+        told = _alarm(told, Alarm.AMOUNT_DIFFERS, event)
     return _enter(
         told,
         State.FINAL,
@@ -318,17 +325,24 @@ def _is_asked_amount(payout: Payout, event: Finished) -> bool:
     return amount_fits and (event.currency or payout.currency).upper() == payout.currency
 
 
-def _decide(payout: Payout, event: Approved | Released | Closed | Withdrawn) -> Payout:
+def _decide(payout: Payout, event: Decision) -> Payout:
     """Fold what a person decided."""
     match event:
         case Approved(who=who):
             return attrs.evolve(payout, held=False, approved_by=who) if payout.held else payout
         case Closed():
-            return _enter(payout, State.CLOSED, event.at)
+            # Who ends a doubt has looked at the alarm that only repeats it.
+            repeated = [alarm for alarm in payout.alarms if alarm.value == payout.doubt]
+            seen = acknowledged(payout.findings, repeated)
+            return _enter(payout, State.CLOSED, event.at, findings=seen)
         case Withdrawn():
             return payout if payout.pays > 0 else _enter(payout, State.WITHDRAWN, event.at)
         case Released():
             return _release(payout, event)
+        case Acknowledged():
+            is_seen = payout.is_reconciled or payout.needs_reconciliation
+            seen = acknowledged(payout.findings)
+            return attrs.evolve(payout, findings=seen, is_reconciled=is_seen)
         case _:
             assert_never(event)
 

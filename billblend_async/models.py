@@ -342,6 +342,7 @@ class Outcome:
         explanation: The latest reason why there is no news, or what a person should do.
         approved_by: Who approved that it is paid, if that was asked for.
         alarms: What does not fit.
+        acknowledged: Which of the alarms, and ``error`` of the status, a person has acknowledged.
         problem: The error that kept this payout from being accepted, in a batch.
     """
 
@@ -360,6 +361,7 @@ class Outcome:
     explanation: str | None = None
     approved_by: str | None = None
     alarms: tuple[Alarm, ...] = ()
+    acknowledged: tuple[str, ...] = ()
     problem: BillblendError | None = None
 
     @property
@@ -375,9 +377,27 @@ class Outcome:
     @property
     def needs_person(self) -> bool:
         """Whether a person must look: to decide how it goes on, or because something is odd."""
-        return self.state is State.ATTENTION or bool(self.alarms) or self.problem is not None
+        is_parked = self.state is State.ATTENTION
+        return is_parked or bool(self.concerns) or self.problem is not None
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        """What a person must look at, each in one word: the doubt, the alarms, ``error``.
+
+        What a person has acknowledged is none of it any more.
+        """
+        doubt = self.doubt if self.state is State.ATTENTION else None
+        error = self.status if self.needs_reconciliation else None
+        # An alarm that only repeats the doubt is no second one.
+        words = dict.fromkeys(map(str, filter(None, (doubt, *self.open_alarms, error))))
+        return tuple(words)
 
     @property
     def needs_reconciliation(self) -> bool:
         """Whether to ask the gateway what really happened: its status ``error`` does not say."""
-        return self.status == Status.ERROR
+        return self.status == Status.ERROR and Status.ERROR not in self.acknowledged
+
+    @property
+    def open_alarms(self) -> tuple[Alarm, ...]:
+        """The alarms that no person has acknowledged."""
+        return tuple(alarm for alarm in self.alarms if alarm not in self.acknowledged)

@@ -162,8 +162,8 @@ def _log_change(payout: Payout, event: Event, before: Payout | None) -> None:
 
 def _summary(payout: Payout, event: Event, before: Payout | None) -> tuple[Any, ...]:
     """Give the level, the message and what stands in it after the client_orderid."""
-    if before is not None and len(payout.alarms) > len(before.alarms):
-        return logging.WARNING, "payout %s: alarm: %s", payout.alarms[-1]
+    if before is not None and len(payout.findings) > len(before.findings):
+        return logging.WARNING, "payout %s: alarm: %s", payout.findings[-1].alarm
     is_moved = before is None or before.state is not payout.state
     if is_moved and payout.state is State.ATTENTION:
         return logging.WARNING, "payout %s needs a person: %s", payout.doubt

@@ -37,7 +37,7 @@ import attrs
 
 from . import __version__
 from .answers import Status
-from .events import CheckStarted, Event, Opened, PayStarted
+from .events import Acknowledged, CheckStarted, Event, Opened, PayStarted
 from .models import State
 from .observer import Command, Observer, SendEnd, StatusEnd
 from .payout import Payout
@@ -148,10 +148,11 @@ class OpenTelemetryObserver(Observer):
         drive = self._drives.get(payout.client_orderid)
         if drive is None:  # the answer to a request whose run was given up
             is_moved = payout.since == event.at
-            alarms = () if is_moved else payout.alarms[-1:]
+            is_decision = isinstance(event, Acknowledged)
+            found = () if is_moved or is_decision else payout.findings[-1:]
         else:
             is_moved = drive.payout.state is not payout.state
-            alarms = payout.alarms[len(drive.payout.alarms) :]
+            found = payout.findings[len(drive.payout.findings) :]
             self._show(drive, resumed=not isinstance(event, Opened))
             self._go_on(drive, payout, event)
         if is_moved and payout.state.is_terminal:
@@ -159,9 +160,9 @@ class OpenTelemetryObserver(Observer):
         if is_moved and payout.state is State.ATTENTION and payout.doubt is not None:
             self._attention.add(1, {"billblend.doubt": payout.doubt.value})
             self._mark(drive, "billblend.attention", {"billblend.doubt": payout.doubt.value})
-        for alarm in alarms:
-            self._alarms.add(1, {"billblend.alarm": alarm.value})
-            self._mark(drive, "billblend.alarm", {"billblend.alarm": alarm.value})
+        for each in found:
+            self._alarms.add(1, {"billblend.alarm": each.alarm.value})
+            self._mark(drive, "billblend.alarm", {"billblend.alarm": each.alarm.value})
 
     def overtaken(self, payout: Payout) -> None:
         """Enter the state into which another process has led the payout."""
@@ -218,9 +219,10 @@ class OpenTelemetryObserver(Observer):
             self._end_phase(drive)
         finally:
             span.set_attributes(_standing(payout))
-            if payout.state is State.ATTENTION or payout.alarms or payout.status == Status.ERROR:
-                words = payout.doubt or (payout.alarms[-1] if payout.alarms else Status.ERROR)
-                span.set_status(trace.StatusCode.ERROR, str(words))
+            doubts = [payout.doubt] if payout.state is State.ATTENTION else []
+            errors = [Status.ERROR] if payout.needs_reconciliation else []
+            if words := [*doubts, *payout.open_alarms[-1:], *errors]:
+                span.set_status(trace.StatusCode.ERROR, str(words[0]))
             span.end(self._clock())
 
     def _show(self, drive: _Drive, *, resumed: bool) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Container
 
 from .crew import Crew
 from .errors import DecisionRefused, InvalidInput, Problem
-from .events import Approved, Closed, Released, Withdrawn
+from .events import Acknowledged, Closed, Decision, Released, Withdrawn
 from .means import Means
 from .models import Doubt, Outcome, State
 from .payout import outcome
@@ -74,6 +74,24 @@ class Oversight:
             if doubt in (None, payout.doubt) and (among is None or payout.client_orderid in among)
         ]
 
+    async def flagged(self, *, among: Container[str] | None = None) -> list[Outcome]:
+        """List the payouts outside Attention that a person must look at all the same.
+
+        They have an alarm, or ended in the status ``error``, and nobody has acknowledged that. All
+        payouts of the journal are gone through.
+
+        Args:
+            among: Only those with one of these client_orderids, such as those of a batch.
+        """
+        self._crew.check_open()
+        elsewhere = [state for state in State if state is not State.ATTENTION]
+        return [
+            outcome(payout)
+            async for payout in self._means.journal.payouts(elsewhere)
+            if (payout.open_alarms or payout.needs_reconciliation)
+            and (among is None or payout.client_orderid in among)
+        ]
+
     async def unfinished(self) -> AsyncGenerator[Outcome, None]:
         """Go through the payouts that are not finished, such as a scheduler must know of."""
         self._crew.check_open()
@@ -134,6 +152,25 @@ class Oversight:
         decision = Withdrawn(at=self._means.wall_clock(), who=who, why=why)
         return await self._decide(client_orderid, decision)
 
+    async def acknowledge(self, client_orderid: str, *, who: str, why: str) -> Outcome:
+        """Write down that a person looked at what does not fit about a finished payout.
+
+        It is about every alarm that it has by now, and about the status ``error``: they need nobody
+        any more. An alarm that comes later does. Nothing is sent or changed by it.
+
+        Args:
+            client_orderid: A finished payout with an alarm, or that ended in the status ``error``.
+            who: The person.
+            why: What they found out.
+
+        Raises:
+            DecisionRefused: It is not finished, or there is nothing to acknowledge.
+            PayoutNotFound: The journal knows no such payout.
+        """
+        self._check_named(who=who, why=why)
+        decision = Acknowledged(at=self._means.wall_clock(), who=who, why=why)
+        return await self._decide(client_orderid, decision)
+
     async def declare_restored(self) -> int:
         """Take note that the journal was restored from a copy, before anything is run from it.
 
@@ -160,9 +197,7 @@ class Oversight:
         if missing:
             raise InvalidInput(tuple(Problem(name, "is missing") for name in missing))
 
-    async def _decide(
-        self, client_orderid: str, decision: Approved | Released | Closed | Withdrawn
-    ) -> Outcome:
+    async def _decide(self, client_orderid: str, decision: Decision) -> Outcome:
         async with self._crew.driver(client_orderid) as driver:
             if not await driver.decide(decision):
                 word, state = type(decision).__name__.lower(), driver.payout.state

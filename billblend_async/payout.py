@@ -8,6 +8,7 @@ import attrs
 from .answers import Status
 from .errors import BillblendError
 from .events import Opened
+from .findings import RECONCILE, Finding, explain
 from .models import Alarm, Deadlines, Doubt, Flow, OpenReason, Outcome, State
 from .request import PayoutRequest
 
@@ -59,6 +60,8 @@ class Payout:
         redirect_to: Where the receiver must go.
         hints: What the gateway's callbacks have told, each word once.
         alarms: What does not fit.
+        findings: What each alarm is about, and whether a person has acknowledged it.
+        is_reconciled: Whether a person has acknowledged that it ended in the status ``error``.
     """
 
     client_orderid: str
@@ -89,6 +92,25 @@ class Payout:
     redirect_to: str | None = attrs.field(default=None, repr=False)
     hints: tuple[Status, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    is_reconciled: bool = False
+
+    @property
+    def open_alarms(self) -> tuple[Alarm, ...]:
+        """The alarms that no person has acknowledged."""
+        return tuple(each.alarm for each in self.findings if not each.is_acknowledged)
+
+    @property
+    def needs_reconciliation(self) -> bool:
+        """Whether to ask the gateway what really happened: its status ``error`` does not say."""
+        is_error = self.state is State.FINAL and self.status == Status.ERROR
+        return is_error and not self.is_reconciled
+
+    @property
+    def acknowledged(self) -> tuple[str, ...]:
+        """What a person has acknowledged of the alarms and the status ``error``, in words."""
+        words = [alarm.value for alarm in self.alarms if alarm not in self.open_alarms]
+        return (*words, str(Status.ERROR)) if self.is_reconciled else tuple(words)
 
 
 def open_payout(event: Opened) -> Payout:
@@ -180,10 +202,6 @@ def outcome(payout: Payout, *, explanation: str | None = None) -> Outcome:
         explanation: Why the latest question brought no news, if it did not.
     """
     wait = deadline(payout)
-    if payout.doubt is not None:
-        explanation = payout.doubt.sentence
-    elif wait is not None and explanation is None:
-        explanation = wait[0].sentence
     return Outcome(
         client_orderid=payout.client_orderid,
         amount=payout.amount,
@@ -197,7 +215,27 @@ def outcome(payout: Payout, *, explanation: str | None = None) -> Outcome:
         redirect_to=payout.redirect_to,
         open_reason=None if wait is None else wait[0],
         doubt=payout.doubt,
-        explanation=None if wait is None else explanation,
+        explanation=_explain(payout, explanation),
         approved_by=payout.approved_by,
         alarms=payout.alarms,
+        acknowledged=payout.acknowledged,
     )
+
+
+def _explain(payout: Payout, latest: str | None) -> str | None:
+    """Say what a person should know: the doubt, what does not fit, why there is no end yet."""
+    told: list[str] = []
+    wait = deadline(payout)
+    if payout.state is State.ATTENTION and payout.doubt is not None:
+        told.append(payout.doubt.sentence)
+    # An alarm that only repeats the doubt is no second reason.
+    told += (
+        explain(finding, payout)
+        for finding in payout.findings
+        if not finding.is_acknowledged and (not told or finding.alarm.value != payout.doubt)
+    )
+    if payout.needs_reconciliation:
+        told.append(RECONCILE)
+    if wait is not None and payout.doubt is None:
+        told.append(latest or wait[0].sentence or "")
+    return " ".join(filter(None, told)) or None

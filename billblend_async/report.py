@@ -11,7 +11,7 @@ from rich.table import Table
 
 from .answers import StatusReport
 from .errors import SendingStopped
-from .models import Outcome
+from .models import Outcome, State
 
 __all__ = [
     "Counted",
@@ -32,6 +32,14 @@ _COLOURS: Final = {
     "conflict": "bold red",
     "unfinished": "magenta",
 }
+
+_ODD: Final = (
+    "Finished, but something does not fit. Ask, and then billblend attention acknowledge takes "
+    "them off this list:"
+)
+_ODD_YET: Final = (
+    "Something does not fit, and they go on. Ask; they can be acknowledged once they are finished:"
+)
 
 
 class Counted(Protocol):
@@ -92,8 +100,16 @@ def print_problems(console: Console, outcomes: Iterable[Outcome], most: int = 20
 
 def print_attention(console: Console, outcomes: Iterable[Outcome]) -> None:
     """List payouts that need a person, each with its reason and what to do."""
+    parts: dict[str, list[Outcome]] = {"": [], _ODD: [], _ODD_YET: []}
     for outcome in outcomes:
-        _print_sentence(console, f"{outcome.client_orderid}: {_trouble(outcome)}")
+        is_parked = outcome.state is State.ATTENTION
+        part = "" if is_parked else _ODD if outcome.is_finished else _ODD_YET
+        parts[part].append(outcome)
+    for heading, group in parts.items():
+        if heading and group:
+            _print_sentence(console, heading)
+        for outcome in group:
+            _print_sentence(console, f"{outcome.client_orderid}: {_trouble(outcome)}")
 
 
 def _print_sentence(console: Console, text: str) -> None:
@@ -116,15 +132,16 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
         "open_reason": outcome.open_reason,
         "explanation": outcome.explanation,
         "alarms": ", ".join(outcome.alarms),
+        "acknowledged": ", ".join(outcome.acknowledged),
     }
     _print_fields(console, told)
 
 
 def _trouble(outcome: Outcome) -> str:
     stopped = isinstance(outcome.problem, SendingStopped)
-    word = "not-sent" if stopped else outcome.doubt or outcome.open_reason or outcome.state
-    alarms = f" alarms: {', '.join(outcome.alarms)}." if outcome.alarms else ""
-    return f"{word}.{alarms} {outcome.explanation or ''}".rstrip()
+    word = outcome.status if outcome.state is State.FINAL else outcome.open_reason or outcome.state
+    words = ["not-sent"] if stopped else outcome.concerns or [str(word)]
+    return f"{', '.join(words)}. {outcome.explanation or ''}".rstrip()
 
 
 def print_report(console: Console, report: StatusReport) -> None:

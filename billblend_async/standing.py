@@ -8,40 +8,13 @@ import attrs
 
 from .answers import Status
 from .batch import told_status
+from .findings import RECONCILE as RECONCILE_SENTENCE
+from .findings import explain, sentence_of
 from .models import Alarm, Doubt, State
 from .payout import Payout, deadline, outcome
 
 __all__ = ["ATTENTION", "RECONCILE", "UNFINISHED", "Line", "line_of"]
 
-_ALARM_SENTENCES: Final[Mapping[Alarm, str]] = {
-    Alarm.STATUS_CONTRADICTS: (
-        "The gateway told another final status after the first; ask its support which one is true."
-    ),
-    Alarm.APPROVED_BEFORE_PAY: (
-        "The gateway called this order approved although pay was never sent; ask its support who "
-        "paid it."
-    ),
-    Alarm.AMOUNT_DIFFERS: (
-        "The gateway paid another amount or currency than was asked for; ask its support how much "
-        "the receiver got."
-    ),
-    Alarm.ACCEPTED_LATE: (
-        "The gateway accepted the pay request after a person had closed the payout; ask its "
-        "support whether the money moved, before anybody pays it another way."
-    ),
-    Alarm.LATER_TRANSACTION: (
-        "The gateway tells of a reversal, a chargeback or the like after the payout was final; the "
-        "money may have come back. Ask its support."
-    ),
-    Alarm.SECOND_ORDER: (
-        "The gateway named a second order for this payout, which is never paid; ask its support "
-        "which one is ours."
-    ),
-}
-_RECONCILE: Final = (
-    "The gateway ended it with the status error, which does not say whether the money moved; ask "
-    "its support before anybody pays it again."
-)
 _WAITS: Final[Mapping[State, str]] = {
     State.NEW: "Accepted, and nothing was sent for it yet; a run of its file goes on with it.",
     State.CHECKING: (
@@ -64,13 +37,14 @@ _WAITS: Final[Mapping[State, str]] = {
 _AWAITS_APPROVAL: Final = "The bank has validated it; approve it to pay, or withdraw it."
 
 
+RECONCILE: Final = "error"
+"""The name of the reason to ask what became of a payout that is finished."""
 ATTENTION: Final = (
     *(f"doubt {doubt}" for doubt in Doubt),
     *(f"alarm {alarm}" for alarm in Alarm),
+    RECONCILE,
 )
 """The names of the reasons for which a person must look."""
-RECONCILE: Final = "error"
-"""The name of the reason to ask what became of a payout that is finished."""
 _APPROVAL: Final = "awaiting-approval"
 UNFINISHED: Final = (*(state.value for state in _WAITS), _APPROVAL)
 """The names of the reasons for which a payout is not finished and needs no person."""
@@ -92,11 +66,13 @@ class Line:
         error_message: The gateway's text for a refusal.
         doubt: Why a person must look.
         alarms: What does not fit.
+        acknowledged: Which of the alarms, and ``error`` of the status, a person has acknowledged.
         held: Whether it waits for a person's approval.
         accepted_at: When it was accepted, in seconds since the epoch.
         since: When it came into its state.
         late_at: When its wait has taken longer than it was given; None where nothing is waited for.
         sequence: How many events have changed it.
+        details: What does not fit about it in particular, by the name of the reason.
     """
 
     client_orderid: str
@@ -110,11 +86,13 @@ class Line:
     error_message: str | None
     doubt: Doubt | None
     alarms: tuple[Alarm, ...]
+    acknowledged: tuple[str, ...]
     held: bool
     accepted_at: float
     since: float
     late_at: float | None
     sequence: int
+    details: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_paid(self) -> bool:
@@ -124,7 +102,19 @@ class Line:
     @property
     def needs_person(self) -> bool:
         """Whether a person must look."""
-        return self.state is State.ATTENTION or bool(self.alarms)
+        is_parked = self.state is State.ATTENTION
+        return is_parked or bool(self.open_alarms) or self.needs_reconciliation
+
+    @property
+    def open_alarms(self) -> tuple[Alarm, ...]:
+        """The alarms that no person has acknowledged."""
+        return tuple(alarm for alarm in self.alarms if alarm not in self.acknowledged)
+
+    @property
+    def needs_reconciliation(self) -> bool:
+        """Whether to ask the gateway what became of the money: its status does not say."""
+        is_error = self.state is State.FINAL and self.status == Status.ERROR
+        return is_error and Status.ERROR not in self.acknowledged
 
     @property
     def seconds_to_final(self) -> float | None:
@@ -137,6 +127,12 @@ class Line:
     def reasons(self) -> list[tuple[str, str]]:
         """Why it needs somebody or is not finished: each reason by its name and in words."""
         return _reasons(self)
+
+    @property
+    def explanation(self) -> str:
+        """The same in words that are about this payout alone, with its numbers."""
+        details = dict(self.details)
+        return " ".join(details.get(name, sentence) for name, sentence in self.reasons)
 
 
 def line_of(payout: Payout) -> Line:
@@ -156,11 +152,21 @@ def line_of(payout: Payout) -> Line:
         error_message=payout.error_message,
         doubt=payout.doubt,
         alarms=payout.alarms,
+        acknowledged=payout.acknowledged,
         held=payout.held,
         accepted_at=payout.opened_at,
         since=payout.since,
         late_at=wait[1] if wait is not None and waits else None,
         sequence=payout.sequence,
+        details=_details(payout),
+    )
+
+
+def _details(payout: Payout) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (f"alarm {each.alarm}", explain(each, payout))
+        for each in payout.findings
+        if not each.is_acknowledged
     )
 
 
@@ -169,10 +175,10 @@ def _reasons(line: Line) -> list[tuple[str, str]]:
     if line.doubt is not None and line.state is State.ATTENTION:
         reasons.append((f"doubt {line.doubt}", line.doubt.sentence))
     # An alarm that only repeats the doubt is no second reason.
-    alarms = [alarm for alarm in line.alarms if not reasons or alarm.value != line.doubt]
-    reasons += [(f"alarm {alarm}", _ALARM_SENTENCES[alarm]) for alarm in alarms]
-    if line.state is State.FINAL and line.status == Status.ERROR:
-        reasons.append((RECONCILE, _RECONCILE))
+    alarms = [alarm for alarm in line.open_alarms if not reasons or alarm.value != line.doubt]
+    reasons += [(f"alarm {alarm}", sentence_of(alarm)) for alarm in alarms]
+    if line.needs_reconciliation:
+        reasons.append((RECONCILE, RECONCILE_SENTENCE))
     if line.held and line.state is State.VALIDATED:
         reasons.append((_APPROVAL, _AWAITS_APPROVAL))
     elif line.state in _WAITS:

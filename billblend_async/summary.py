@@ -14,7 +14,7 @@ import attrs
 from .answers import Status
 from .batch import Total
 from .models import Doubt, State
-from .standing import ATTENTION, RECONCILE, UNFINISHED, Line
+from .standing import ATTENTION, UNFINISHED, Line
 from .timeline import Spread, Timeline, spread, timeline
 
 __all__ = [
@@ -84,7 +84,6 @@ class Summary:
         sums: Payouts and money per currency.
         persons: How many need a person.
         attention: They, by reason.
-        reconcile: Those that ended in ``error``, at most one group.
         unfinished: What is not finished and needs no person, by reason.
         refusals: Refusals by reason, the most frequent first.
         unlisted_refusals: Payouts whose reason is not among them.
@@ -99,7 +98,6 @@ class Summary:
     sums: tuple[Total, ...]
     persons: int
     attention: tuple[Group, ...]
-    reconcile: tuple[Group, ...]
     unfinished: tuple[Group, ...]
     refusals: tuple[Refusal, ...]
     unlisted_refusals: int
@@ -182,7 +180,6 @@ class _Books:
             sums=_per_currency(totals),
             persons=self.persons,
             attention=self._groups(ATTENTION),
-            reconcile=self._groups((RECONCILE,)),
             unfinished=self._groups(UNFINISHED),
             refusals=refusals,
             unlisted_refusals=self.refused.total() - sum(each.payouts for each in refusals),
@@ -222,7 +219,7 @@ class _Pile:
 def _refusal_of(line: Line) -> tuple[str | None, ...] | None:
     """Say why the gateway refused a payout, if it did."""
     is_refused = line.state is State.REJECTED or (
-        line.state is State.FINAL and line.status != Status.APPROVED
+        line.state is State.FINAL and line.status not in (Status.APPROVED, Status.ERROR)
     )
     if not is_refused and line.doubt is not Doubt.PAY_REFUSED:
         return None

@@ -12,7 +12,7 @@ from .errors import SendingStopped
 from .events import Event
 from .models import Outcome, State
 from .observer import Command, Observer, SendEnd, StatusEnd
-from .payout import Payout
+from .payout import Payout, outcome
 from .request import PayoutRequest
 from .snapshot import Case, Group, Phase, Snapshot
 
@@ -66,7 +66,7 @@ class _Standing:
 
 
 _Key = tuple[State, Status | None, bool, bool, bool]
-"""What a standing depends on: state, status, whether there are alarms, held, handed back."""
+"""What a standing depends on: state, status, whether something is odd, held, handed back."""
 
 
 class Tally(Observer):
@@ -149,16 +149,16 @@ class Tally(Observer):
         """Take note that the gateway answers."""
         self.answers += answer in {"accepted", "refused"}
 
-    def hear(self, outcome: Outcome) -> None:
+    def hear(self, told: Outcome) -> None:
         """Take in how the run has handed a payout back."""
-        if isinstance(outcome.problem, SendingStopped):
-            self._move(outcome, _Standing(Group.UNFINISHED, None, is_over=True))
-        elif outcome.problem is not None:
-            self._move(outcome, _Standing(Group.NEEDS_PERSON, Phase.PERSON, is_over=True))
+        if isinstance(told.problem, SendingStopped):
+            self._move(told, _Standing(Group.UNFINISHED, None, is_over=True))
+        elif told.problem is not None:
+            self._move(told, _Standing(Group.NEEDS_PERSON, Phase.PERSON, is_over=True))
         else:
-            if not outcome.is_finished:
-                self._back.add(outcome.client_orderid)
-            self._follow(outcome)
+            if not told.is_finished:
+                self._back.add(told.client_orderid)
+            self._follow(told)
 
     def snapshot(
         self,
@@ -214,7 +214,8 @@ class Tally(Observer):
         state = told.state
         is_held = state is State.VALIDATED and _is_held(told)
         is_back = told.client_orderid in self._back
-        key = (state, told.status, bool(told.alarms), is_held, is_back)
+        is_odd = bool(told.open_alarms) or told.needs_reconciliation
+        key = (state, told.status, is_odd, is_held, is_back)
         standing = self._known.get(key)
         if standing is None:
             standing = self._known[key] = self._stand(key)
@@ -336,12 +337,9 @@ def _is_held(told: Payout | Outcome) -> bool:
 
 def _trouble(told: Payout | Outcome) -> str:
     """Say why a person must look."""
-    words = [f"alarm: {alarm}." for alarm in told.alarms]
-    if told.doubt is not None:
-        words.append(f"{told.doubt}. {told.doubt.sentence}")
-    elif isinstance(told, Outcome) and told.explanation:
-        words.append(told.explanation)
-    return " ".join(words)
+    told = outcome(told) if isinstance(told, Payout) else told
+    names = ", ".join(told.concerns)
+    return f"{names}. {told.explanation}" if names else told.explanation or ""
 
 
 def _refusal(told: Payout | Outcome) -> str:

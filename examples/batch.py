@@ -33,7 +33,7 @@ async def pay(file: Path) -> Counter[str]:
     async with client, Orchestrator(client, SqliteJournal("payouts.db")) as payouts:
         async for outcome in payouts.run_many(requests, concurrency=1000):
             told[outcome.status or "unfinished"] += 1
-            if outcome.needs_person or outcome.needs_reconciliation:
+            if outcome.needs_person:
                 print(f"{outcome.client_orderid} needs a person: {outcome.explanation}")
             elif not outcome.is_finished:
                 print(f"{outcome.client_orderid} is not finished: {outcome.open_reason}")

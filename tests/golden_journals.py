@@ -29,6 +29,7 @@ from billblend_async import __version__
 from billblend_async.answers import Status
 from billblend_async.events import (
     EVENTS,
+    Acknowledged,
     Approved,
     CalledBack,
     Checked,
@@ -133,6 +134,18 @@ def lives() -> Mapping[str, tuple[Event, ...]]:
             CalledBack(at=START + 14, status=Status("Unknown")),
             CalledBack(at=START + 15, status=Status("approved")),
             finished(at=START + 16, transaction_type="payout"),
+        ),
+        "acknowledged": (
+            *_PAID,
+            finished(amount=Decimal("9.99"), currency="EUR"),
+            Acknowledged(at=START + 1000.5, who="Ann Ämter", why='"booked", twice\n'),
+        ),
+        "acknowledged-and-again": (
+            *_PAID,
+            finished("error", error_code="20002"),
+            Acknowledged(at=START + 1000, who="ann", why="no money moved"),
+            finished(at=START + 2000),
+            finished(at=START + 3000, transaction_type="reversal", amount=Decimal("5.00")),
         ),
         "alarm-second-order": (*_PAID, Checked(at=START + 16, paynet_order_id="999")),
         "выплата-№1 / 支払い 😀": PATHS[State.VALIDATING],

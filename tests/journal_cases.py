@@ -31,6 +31,7 @@ from billblend_async.errors import (
 )
 from billblend_async.events import (
     EVENTS,
+    Acknowledged,
     Approved,
     CalledBack,
     CheckNotSent,
@@ -136,6 +137,15 @@ LIVES: dict[str, tuple[Opened, tuple[Event, ...]]] = {
     "contradicted": (
         opened(),
         (*_RECEIVER, finished("Approved "), finished("declined", START + 40)),
+    ),
+    "acknowledged, and odd again": (
+        opened(),
+        (
+            *PATHS[State.AWAITING_FINAL],
+            finished(amount=Decimal("9.99"), currency="EUR"),
+            Acknowledged(at=START + 40, who="Ann Ämter", why='asked: "booked"\n'),
+            finished("declined", START + 50),
+        ),
     ),
     "every field": (
         opened(

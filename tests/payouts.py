@@ -22,7 +22,7 @@ from billblend_async.events import (
     Withdrawn,
 )
 from billblend_async.machine import Payout, evolve, open_payout
-from billblend_async.models import Doubt, Flow, State
+from billblend_async.models import Alarm, Doubt, Flow, State
 from billblend_async.request import PayoutRequest
 
 START = 1_800_000_000.0
@@ -118,6 +118,26 @@ DOUBT_PATHS: dict[Doubt, tuple[Event, ...]] = {
     Doubt.RESTORED: (*_VALIDATED, Restored(at=START + 20)),
 }
 """Events that lead a payout into Attention for each doubt but the spent checks."""
+
+
+ALARM_PATHS: dict[Alarm, tuple[Event, ...]] = {
+    Alarm.STATUS_CONTRADICTS: (
+        *PATHS[State.FINAL],
+        finished("declined", START + 40, amount=Decimal(7)),
+    ),
+    Alarm.APPROVED_BEFORE_PAY: (*_CHECKED, finished(at=START + 20)),
+    Alarm.AMOUNT_DIFFERS: (*_ACCEPTED, finished(amount=Decimal("9.99"), currency="EUR")),
+    Alarm.ACCEPTED_LATE: (
+        *PATHS[State.CLOSED],
+        PayAccepted(at=START + 200, paynet_order_id=ORDER),
+    ),
+    Alarm.LATER_TRANSACTION: (
+        *PATHS[State.FINAL],
+        finished(at=START + 40, transaction_type="chargeback", amount=Decimal("5.00")),
+    ),
+    Alarm.SECOND_ORDER: (*PATHS[State.FINAL], Checked(at=START + 40, paynet_order_id="999")),
+}
+"""Events that raise each alarm; all but one of the payouts are finished then."""
 
 
 def fold(*events: Event, first: Opened | None = None) -> Payout:

@@ -43,6 +43,7 @@ from billblend_async.answers import (
 )
 from billblend_async.commands import Ask, Check, Command, Pay, PayOut, next_command
 from billblend_async.events import (
+    Acknowledged,
     Approved,
     CalledBack,
     CheckNotSent,
@@ -230,6 +231,8 @@ class World:
             payout,
             sequence=0,
             alarms=(),
+            findings=(),
+            is_reconciled=False,
             hints=(),
             approved_by=None,
             opened_at=NOW,
@@ -445,6 +448,8 @@ class World:
             after.status,
         ):
             raise Broken(f"{before.state} {before.status} was left on {type(event).__name__}")
+        if isinstance(event, Acknowledged) and after != before:
+            raise Broken("an acknowledgement did more than that")
         known = before.paynet_order_id
         if known is not None and after.paynet_order_id != known:
             raise Broken("the journaled order was replaced")
@@ -542,7 +547,7 @@ class World:
 
     def _person(self, m: Moment) -> Iterator[Step]:
         payout = self.payout(m)
-        decisions: list[Event] = [Withdrawn(at=NOW, **WHO), Closed(at=NOW, **WHO)]
+        decisions: list[Event] = [kind(at=NOW, **WHO) for kind in (Withdrawn, Closed, Acknowledged)]
         if payout.held:
             decisions.append(Approved(at=NOW, who="ann"))
         no_send = payout.doubt is Doubt.BAD_REDIRECT

@@ -304,7 +304,7 @@ class TestTelling:
             (outcome(1, State.FINAL, "Approved"), "approved", 0),
             (outcome(1, State.FINAL, "declined"), "declined", 1),
             (outcome(1, State.FINAL, "filtered"), "filtered", 1),
-            (outcome(1, State.FINAL, "error"), "error", 1),
+            (outcome(1, State.FINAL, "error"), "error", 2),
             (outcome(1, State.REJECTED), "rejected", 1),
             (outcome(1, State.WITHDRAWN), "withdrawn", 1),
             (outcome(1, State.CLOSED), "closed", 1),

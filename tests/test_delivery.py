@@ -249,7 +249,7 @@ class TestAfterFinal:
                 told = await h.payouts.status("po-1")
                 recorded, notice = await anext(events), await anext(events)
             assert (Alarm.LATER_TRANSACTION,) == told.alarms
-            assert was == attrs.evolve(told, alarms=())
+            assert was == attrs.evolve(told, alarms=(), explanation=None)
             assert isinstance(recorded.event, Finished)
             assert Notice(told, callback) == notice
             before = journal_of(h)

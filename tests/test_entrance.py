@@ -122,7 +122,7 @@ async def test_run_outlasts_its_reader(desk: Desk) -> None:
     status, _, error = await run(desk, *pay_arguments(file), "--poll", "0.1:0.2", stdout=writer)
     os.close(writer)
 
-    assert (1, "") == (status, error)
+    assert (2, "") == (status, error)
     assert ["approved", "declined", "error"] == [r["status"] for r in desk.results().values()]
 
 

@@ -76,9 +76,9 @@ class TestReplay:
             expected, found = record[payout.client_orderid], told(payout)
             assert expected["commands"] == found["commands"]
             for part in ("payout", "outcome"):
-                # A later release may say more; what was said stays.
-                same = {name: found[part][name] for name in expected[part]}
-                assert expected[part] == same
+                # A later release may say more; what was said stays, but for its words to people.
+                said = {n: value for n, value in expected[part].items() if n != "explanation"}
+                assert said == {name: found[part][name] for name in said}
 
     async def test_every_history(self, release: str, tmp_path: Path) -> None:
         """Every history is read as it was handed in, erased links aside."""

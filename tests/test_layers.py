@@ -18,7 +18,7 @@ FILES = {
 
 # Each room and the rooms that it may import from; every room may import errors.
 VALUES = {"currencies", "parameters", "request", "answers", "models"}
-MACHINE = {"events", "payout", "commands", "transitions", "news", "machine"}
+MACHINE = {"events", "findings", "payout", "commands", "transitions", "news", "machine"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "currencies": set(),
@@ -27,7 +27,9 @@ ARROWS: dict[str, set[str]] = {
     "request": {"parameters"},
     "models": {"answers"},
     "events": VALUES,
-    "payout": VALUES | {"events"},
+    "legibility": set(),
+    "findings": VALUES | {"events", "legibility"},
+    "payout": VALUES | {"events", "findings"},
     "commands": VALUES | {"payout"},
     "news": VALUES | {"events", "payout", "commands"},
     "machine": VALUES | MACHINE,
@@ -112,10 +114,11 @@ ARROWS: dict[str, set[str]] = {
     | {"survey"},
     "report": VALUES,
     "timeline": set(),
-    "standing": VALUES | {"batch", "payout"},
+    "standing": VALUES | {"batch", "findings", "payout"},
     "summary": VALUES | {"batch", "standing", "timeline"},
     "reporting": VALUES
-    | {"batch", "console", "formulas", "intake", "journal", "places", "replacement", "server"}
+    | {"batch", "console", "formulas", "intake", "journal", "legibility", "places"}
+    | {"replacement", "server"}
     | {"standing", "summary", "timeline"},
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "places", "server", "settings"},
@@ -171,8 +174,9 @@ PURE = (
     VALUES
     | MACHINE
     | {"observer", "logs"}
-    | {"errors", "diagram", "polling", "wire", "keys", "signing", "callbacks", "batch"}
-    | {"cells", "sheets", "workbook", "results", "formulas", "likeness", "notation", "remarks"}
+    | {"errors", "diagram", "legibility", "polling", "wire", "keys", "signing", "callbacks"}
+    | {"batch", "cells", "sheets", "workbook", "results", "formulas", "likeness", "notation"}
+    | {"remarks"}
     | {"snapshot", "standing", "summary", "tally", "timeline"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server

@@ -68,12 +68,13 @@ class TestScreen:
             shown = await terminal.sees("payouts.csv", "30 payouts", "bank", "waiting", "EUR")
             assert not terminal.shows_cursor()
             await terminal.sees("final", "approved")
-            assert 1 == await terminal.ended()
+            assert 2 == await terminal.ended()
             assert terminal.shows_cursor()
             assert "check  " in shown
             assert "check  " not in terminal.text
             assert "Results: results.csv" in terminal.text
             assert "declined" in terminal.text
+            assert "pays it again, then acknowledge it." in " ".join(terminal.text.split())
             for secret in (*ACCOUNTS, *NAMES):
                 assert secret not in terminal.raw.decode()
 
@@ -103,7 +104,7 @@ class TestScreen:
         """A terminal that moves no cursor gets plain lines."""
         given = (*pay_arguments(desk.write(3)), *FAST)
         async with on(desk, *given, term="dumb") as terminal:
-            assert 1 == await terminal.ended()
+            assert 2 == await terminal.ended()
             assert b"\x1b" not in terminal.raw
             assert "3 payouts: 7.50 EUR" in terminal.text
 
@@ -155,13 +156,17 @@ class TestJson:
         """Machines read JSON and nothing else, one end for each payout, and nothing personal."""
         status, out, error = await desk.pay(desk.write(9), "--json", *FAST)
         told = events(out)
-        assert (1, "started", "finished") == (status, told[0]["event"], told[-1]["event"])
+        assert (2, "started", "finished") == (status, told[0]["event"], told[-1]["event"])
         ends = {each["client_orderid"]: each for each in told if each["event"] == "payout"}
         assert 9 == len(ends) == sum(each["event"] == "payout" for each in told)
         for name, row in desk.results().items():
             assert row["status"] == ends[name]["status"]
             assert row["paynet_order_id"] == ends[name]["paynet_order_id"]
-        assert (1, False) == (told[-1]["exit_status"], told[-1]["interrupted"])
+            assert row["explanation"] == (ends[name]["explanation"] or "")
+        problems = {e["client_orderid"]: e["problem"] for e in told if e["event"] == "problem"}
+        assert {"po-2", "po-5", "po-8"} == set(problems)
+        assert "whether the money moved; ask its support" in problems["po-2"]
+        assert (2, False) == (told[-1]["exit_status"], told[-1]["interrupted"])
         assert "results.csv" == told[-1]["results"]
         assert 9 == sum(total["payouts"] for total in told[-1]["totals"])
         assert "Results: results.csv" in error

@@ -11,7 +11,7 @@ import attrs
 import pytest
 from fakes import LOST_AFTER, LOST_BEFORE, NOT_CONNECTED, UNANSWERED, FakeClient, Fault
 from house import house
-from payouts import LINK, opened, payout_in, request
+from payouts import ALARM_PATHS, LINK, ORDER, START, finished, fold, opened, payout_in, request
 from virtual_time import run_virtual
 
 import billblend_async
@@ -19,8 +19,12 @@ from billblend_async import logs
 from billblend_async.answers import Refused, Status, StatusReport
 from billblend_async.endpoint import answer_callback
 from billblend_async.errors import RequestNeeded
+from billblend_async.events import Acknowledged
+from billblend_async.findings import Finding
 from billblend_async.logs import FIELDS, fields, fields_of
+from billblend_async.machine import evolve
 from billblend_async.models import Alarm, Deadlines, Doubt, State
+from billblend_async.monitor import Monitor
 from billblend_async.request import PayoutRequest
 from billblend_async.wire import RequestKind
 
@@ -188,6 +192,23 @@ def test_messages(records: list[logging.LogRecord]) -> None:
     } <= messages
 
 
+def test_alarm_that_comes_again(caplog: pytest.LogCaptureFixture) -> None:
+    """An alarm is a WARNING also when it comes again after a person has acknowledged it."""
+    before = fold(*ALARM_PATHS[Alarm.LATER_TRANSACTION])
+    seen = Acknowledged(at=START + 100, who="ann", why="asked")
+    again = finished(at=START + 200, transaction_type="reversal")
+    caplog.set_level(logging.DEBUG, logger="billblend_async")
+    for event in (seen, again):
+        payout = evolve(before, event)
+        Monitor().changed(payout, event, before)
+        before = payout
+
+    assert [
+        ("DEBUG", "payout po-1: Acknowledged -> final"),
+        ("WARNING", "payout po-1: alarm: later-transaction"),
+    ] == [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
 def test_every_call_gives_fields() -> None:
     """Every log call of the package gives fields, but the sandbox's, which plays the other side."""
     calls = 0
@@ -215,9 +236,9 @@ def test_fields_are_documented() -> None:
 def test_what_does_not_apply_is_left_out() -> None:
     """A field that does not apply is absent, and words are plain text."""
     assert {} == fields()
-    parked = attrs.evolve(
-        payout_in(State.ATTENTION), alarms=(Alarm.SECOND_ORDER, Alarm.AMOUNT_DIFFERS)
-    )
+    odd = (Alarm.SECOND_ORDER, Alarm.AMOUNT_DIFFERS)
+    findings = tuple(Finding(alarm=alarm, paynet_order_id=ORDER) for alarm in odd)
+    parked = attrs.evolve(payout_in(State.ATTENTION), alarms=odd, findings=findings)
     given = fields_of(parked)
     assert {"billblend_event", "billblend_status", "billblend_reason"} == FIELDS - given.keys() - {
         "billblend_seconds"

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from payouts import (
+    ALARM_PATHS,
     DOUBT_PATHS,
     LINK,
     ONE_STEP_PATHS,
@@ -27,6 +29,7 @@ from billblend_async.answers import Status
 from billblend_async.diagram import diagram
 from billblend_async.events import (
     EVENTS,
+    Acknowledged,
     Approved,
     CalledBack,
     Checked,
@@ -71,6 +74,7 @@ from billblend_async.models import Alarm, Doubt, Flow, OpenReason, State
 from billblend_async.payout import FRESH_FOR, deadline
 
 LATE = START + 1000.0
+SEEN = Acknowledged(at=LATE, who="ann", why="asked")
 
 COLUMNS: dict[str, Event] = {
     "CS": CheckStarted(at=LATE),
@@ -95,6 +99,7 @@ COLUMNS: dict[str, Event] = {
     "RE": Released(at=LATE, who="ann", why="never arrived"),
     "CL": Closed(at=LATE, who="ann", why="paid by hand"),
     "WD": Withdrawn(at=LATE, who="ann", why="typo"),
+    "AK": SEEN,
     "RS": Restored(at=LATE),
     "OP": opened(at=LATE),
 }
@@ -114,27 +119,27 @@ ROWS = {
 }
 # A name is the state that follows; . is nothing at all, = news without a move, ! an alarm only.
 CHECK_PAY_TABLE = """
-     CS  CN  CK  NS  RJ  TA  VA  AP  PS  PN  PA  PR  RR  RC  FA  FD  FR  CB  NA  RE  CL  WD  RS  OP
-new  chk .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   =   .   .   .   WDN =   .
-chk  .   new val =   REJ new .   .   .   .   .   .   .   .   att FIN .   =   .   .   .   WDN =   .
-val  .   .   .   .   .   .   vdd .   .   .   .   .   .   .   att FIN .   =   .   .   .   WDN =   .
-vdd  .   .   .   .   .   .   =   .   pay .   .   .   .   .   att FIN .   =   .   .   .   WDN att .
-pay  .   .   .   .   .   .   .   .   .   vdd fin att rcv .   FIN FIN .   =   att .   .   .   .   .
-fin  .   .   .   .   .   .   .   .   .   .   .   .   rcv .   FIN FIN .   =   .   .   .   .   .   .
-rcv  .   .   .   .   .   .   .   .   .   .   .   .   =   fin FIN FIN .   =   .   .   .   .   .   .
-att  .   .   .   .   .   .   .   .   .   .   fin .   rcv .   FIN FIN .   =   .   vdd CLO .   =   .
-FIN  .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   !   .   .   .   .   .   .   .
-REJ  .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   !   .   .   .   .   .   .   .
-WDN  .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   !   .   .   .   .   .   .   .
-CLO  .   .   .   .   .   .   .   .   .   .   !   .   .   .   !   .   !   .   .   .   .   .   .   .
-"""
+     CS  CN  CK  NS  RJ  TA  VA  AP  PS  PN  PA  PR  RR  RC  FA  FD  FR  CB  NA  RE  CL  WD  AK  RS  OP
+new  chk .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   =   .   .   .   WDN .   =   .
+chk  .   new val =   REJ new .   .   .   .   .   .   .   .   att FIN .   =   .   .   .   WDN .   =   .
+val  .   .   .   .   .   .   vdd .   .   .   .   .   .   .   att FIN .   =   .   .   .   WDN .   =   .
+vdd  .   .   .   .   .   .   =   .   pay .   .   .   .   .   att FIN .   =   .   .   .   WDN .   att .
+pay  .   .   .   .   .   .   .   .   .   vdd fin att rcv .   FIN FIN .   =   att .   .   .   .   .   .
+fin  .   .   .   .   .   .   .   .   .   .   .   .   rcv .   FIN FIN .   =   .   .   .   .   .   .   .
+rcv  .   .   .   .   .   .   .   .   .   .   .   .   =   fin FIN FIN .   =   .   .   .   .   .   .   .
+att  .   .   .   .   .   .   .   .   .   .   fin .   rcv .   FIN FIN .   =   .   vdd CLO .   .   =   .
+FIN  .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   !   .   .   .   .   .   .   .   .
+REJ  .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   !   .   .   .   .   .   .   .   .
+WDN  .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   !   .   .   .   .   .   .   .   .
+CLO  .   .   .   .   .   .   .   .   .   .   !   .   .   .   !   .   !   .   .   .   .   .   .   .   .
+"""  # noqa: E501 - a column for each event
 ONE_STEP_TABLE = """
-     CS  CN  CK  NS  RJ  TA  VA  AP  PS  PN  PA  PR  RR  RC  FA  FD  FR  CB  NA  RE  CL  WD  RS  OP
-new  .   .   .   .   .   .   .   .   pay .   .   .   .   .   .   .   .   =   .   .   .   WDN =   .
-pay  .   .   .   .   REJ new .   .   .   new fin .   rcv .   FIN FIN .   =   att .   .   .   .   .
-fin  .   .   .   .   .   .   .   .   .   .   .   .   rcv .   FIN FIN .   =   .   .   .   .   .   .
-att  .   .   .   .   .   .   .   .   .   .   fin .   rcv .   FIN FIN .   =   .   new CLO .   =   .
-"""
+     CS  CN  CK  NS  RJ  TA  VA  AP  PS  PN  PA  PR  RR  RC  FA  FD  FR  CB  NA  RE  CL  WD  AK  RS  OP
+new  .   .   .   .   .   .   .   .   pay .   .   .   .   .   .   .   .   =   .   .   .   WDN .   =   .
+pay  .   .   .   .   REJ new .   .   .   new fin .   rcv .   FIN FIN .   =   att .   .   .   .   .   .
+fin  .   .   .   .   .   .   .   .   .   .   .   .   rcv .   FIN FIN .   =   .   .   .   .   .   .   .
+att  .   .   .   .   .   .   .   .   .   .   fin .   rcv .   FIN FIN .   =   .   new CLO .   .   =   .
+"""  # noqa: E501 - likewise
 
 
 def cells(table: str, flow: Flow) -> Iterator[Any]:
@@ -358,6 +363,95 @@ class TestAttention:
         assert payout is evolve(payout, early)
 
 
+class TestAcknowledged:
+    """A person acknowledges what does not fit about a finished payout; that moves nothing."""
+
+    def changes(self, before: Payout, after: Payout) -> set[str]:
+        """Name the fields in which two payouts differ, but for the number of the event."""
+        names = {field.name for field in attrs.fields(Payout)} - {"sequence"}
+        return {name for name in names if getattr(before, name) != getattr(after, name)}
+
+    @pytest.mark.parametrize("alarm", [a for a in Alarm if a is not Alarm.APPROVED_BEFORE_PAY])
+    def test_nothing_moves(self, alarm: Alarm) -> None:
+        """An acknowledged alarm needs nobody, once and for all, and nothing else is changed."""
+        payout = fold(*ALARM_PATHS[alarm])
+        seen = evolve(payout, SEEN)
+
+        assert ((alarm,), (), (alarm,)) == (payout.open_alarms, seen.open_alarms, seen.alarms)
+        assert {"findings"} == self.changes(payout, seen)
+        assert Stop() == next_command(seen, LATE)
+        assert seen is evolve(seen, SEEN)
+
+    def test_error(self) -> None:
+        """The status error is acknowledged likewise."""
+        payout = fold(*PATHS[State.AWAITING_FINAL], finished("error"))
+        seen = evolve(payout, SEEN)
+
+        assert (True, False) == (payout.needs_reconciliation, seen.needs_reconciliation)
+        assert {"is_reconciled"} == self.changes(payout, seen)
+        assert seen is evolve(seen, SEEN)
+
+    @pytest.mark.parametrize("state", State)
+    def test_nothing_to_acknowledge(self, state: State) -> None:
+        """Where everything fits there is nothing to acknowledge, and nothing beforehand."""
+        payout = payout_in(state)
+
+        assert payout is evolve(payout, SEEN)
+        contradicted = evolve(evolve(payout, SEEN), finished(at=LATE + 1))
+        if state in (State.REJECTED, State.WITHDRAWN, State.CLOSED):
+            assert (Alarm.STATUS_CONTRADICTS,) == contradicted.open_alarms
+
+    @pytest.mark.parametrize("state", list(PATHS)[2:7])
+    def test_not_before_the_end(self, state: State) -> None:
+        """What does not fit about a payout that goes on is acknowledged once it is finished."""
+        payout = evolve(payout_in(state), Checked(at=LATE, paynet_order_id="999"))
+
+        assert (Alarm.SECOND_ORDER,) == payout.open_alarms
+        assert payout is evolve(payout, SEEN)
+
+    @pytest.mark.parametrize("doubt", DOUBT_PATHS)
+    def test_never_in_attention(self, doubt: Doubt) -> None:
+        """A doubt is released or closed, and acknowledged never, with an alarm or without."""
+        payout = doubtful(doubt)
+        odd = attrs.evolve(payout, findings=fold(*ALARM_PATHS[Alarm.AMOUNT_DIFFERS]).findings)
+
+        assert payout is evolve(payout, SEEN)
+        assert odd is evolve(odd, SEEN)
+
+    def test_another_alarm_later(self) -> None:
+        """An alarm that comes after the acknowledgement needs a person."""
+        payout = fold(*ALARM_PATHS[Alarm.AMOUNT_DIFFERS], SEEN)
+        again = evolve(payout, finished("declined", LATE + 1))
+
+        assert (Alarm.STATUS_CONTRADICTS,) == again.open_alarms
+        assert (Alarm.AMOUNT_DIFFERS, Alarm.STATUS_CONTRADICTS) == again.alarms
+        assert () == evolve(again, attrs.evolve(SEEN, at=LATE + 2)).open_alarms
+
+    def test_same_alarm_later(self) -> None:
+        """The same in other words needs a person again; the same again does not."""
+        payout = fold(*ALARM_PATHS[Alarm.LATER_TRANSACTION], SEEN)
+        told = {"transaction_type": "chargeback"}
+        same = finished(at=LATE + 1, amount=Decimal("5.00"), **told)
+        more = finished(at=LATE + 1, **told)
+        again = evolve(payout, more)
+
+        assert payout is evolve(payout, same)
+        assert (Alarm.LATER_TRANSACTION,) == again.open_alarms == again.alarms
+        assert again is evolve(again, same) is evolve(again, more)
+        seen = evolve(again, SEEN)
+        assert seen is evolve(seen, same) is evolve(seen, more)
+
+    def test_close_of_the_same(self) -> None:
+        """Who closes a doubt has looked at the alarm that repeats it, and at no other."""
+        closed = Closed(at=LATE, who="ann", why="paid by hand")
+        parked = doubtful(Doubt.APPROVED_BEFORE_PAY)
+        other = evolve(parked, Checked(at=LATE, paynet_order_id="999"))
+
+        assert (Alarm.APPROVED_BEFORE_PAY,) == parked.open_alarms
+        assert () == evolve(parked, closed).open_alarms
+        assert (Alarm.SECOND_ORDER,) == evolve(other, closed).open_alarms
+
+
 class TestRestored:
     """A journal that was restored from a copy asks first, and never pays on its own word."""
 
@@ -521,6 +615,14 @@ def test_walks(seed: int) -> None:
         if after.state is not before.state:
             assert after.state in TRANSITIONS[before.state][type(event)]
         assert not (before.state.is_terminal and after.state is not before.state)
+        if isinstance(event, Acknowledged):
+            seen, number = before.findings, before.sequence
+            same = attrs.evolve(after, findings=seen, sequence=number, is_reconciled=False)
+            assert attrs.evolve(before, is_reconciled=False) == same
+            assert () == after.open_alarms
+            assert not after.needs_reconciliation
+        elif before.state.is_terminal:
+            assert after.open_alarms  # or nobody would hear of what has changed it
         if isinstance(event, PayStarted):
             sends += 1
             assert before.state in (State.NEW, State.VALIDATED)

@@ -21,6 +21,7 @@ from billblend_async import machine
 from billblend_async.answers import NoAnswer, NotFound, SendAnswer, StatusAnswer
 from billblend_async.commands import Command, Pay, next_command
 from billblend_async.events import (
+    Acknowledged,
     Checked,
     CheckStarted,
     Event,
@@ -134,6 +135,19 @@ def _overwrites_an_end(payout: Payout, event: Event) -> Payout:
     return evolve(payout, event)
 
 
+def _acknowledges_into_sending(payout: Payout, event: Event) -> Payout:
+    if isinstance(event, Acknowledged) and payout.doubt is Doubt.PAY_UNCONFIRMED:
+        event = Released(at=event.at, who=event.who, why=event.why)
+    return evolve(payout, event)
+
+
+def _acknowledges_into_asking(payout: Payout, event: Event) -> Payout:
+    after = evolve(payout, event)
+    if isinstance(event, Acknowledged) and payout.status == "error" and after is not payout:
+        return attrs.evolve(after, state=State.AWAITING_FINAL)
+    return after
+
+
 def _replaces_the_order(payout: Payout, event: Event) -> Payout:
     if isinstance(event, Checked) and payout.state is State.VALIDATING:
         if event.paynet_order_id == payout.paynet_order_id:
@@ -152,7 +166,8 @@ def _takes_silence_for_a_denial(
 
 def _forgets_the_copy(payout: Payout, event: Event) -> Payout:
     after = evolve(payout, event)
-    return attrs.evolve(after, restored=False) if payout.state is State.VALIDATING else after
+    is_news = payout.state is State.VALIDATING and after is not payout
+    return attrs.evolve(after, restored=False) if is_news else after
 
 
 def _believes_denials_of_before(payout: Payout, event: Event) -> Payout:
@@ -201,6 +216,18 @@ def _bugs() -> Iterator[object]:
         ),
         ("release at once", Rules(evolve=_releases_at_once), one, "paid twice"),
         ("end overwritten", Rules(evolve=_overwrites_an_end), {**one, "lies": True}, "was left"),
+        (
+            "acknowledged into sending",
+            Rules(evolve=_acknowledges_into_sending),
+            one,
+            "did more than that|paid twice|two pays",
+        ),
+        (
+            "acknowledged into asking",
+            Rules(evolve=_acknowledges_into_asking),
+            {**one, "lies": True},
+            "was left|did more than that",
+        ),
         ("order replaced", Rules(evolve=_replaces_the_order), one, "was replaced"),
         (
             "another order paid",

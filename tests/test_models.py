@@ -237,12 +237,13 @@ class TestOutcome:
 
     @pytest.mark.parametrize("state", State)
     def test_person(self, state: State) -> None:
-        """A person must look at attention, at every alarm and at every problem."""
+        """A person must look at attention, every alarm, the status error and every problem."""
         problem = PayoutConflict("po-1", ("amount",))
 
         assert (state is State.ATTENTION) is outcome(state=state).needs_person
         assert outcome(state=state, alarms=(Alarm.AMOUNT_DIFFERS,)).needs_person
         assert outcome(state=state, problem=problem).needs_person
+        assert outcome(state=state, status=Status.ERROR).needs_person
 
     def test_repr(self) -> None:
         """The receiver's link, which opens their form, stays out of the repr."""

@@ -210,8 +210,11 @@ class TestSpans:
             report = attrs.evolve(wrong, paynet_order_id=order.payout.paynet_order_id)
             client.faults[STATUS] = [Fault(answer=report)]
             assert (await task).is_approved
+            await h.payouts.acknowledge("po-1", who="ann", why="booked")
 
-        (root,) = screen.named("billblend.payout")
+        root, seen = screen.named("billblend.payout")
+        assert seen.status.is_unset
+        assert [] == [event.name for event in seen.events]
         assert "amount-differs" == root.status.description
         assert ["billblend.alarm"] == [event.name for event in root.events]
         assert {("amount-differs",): 1} == screen.metrics()["billblend.alarms"]

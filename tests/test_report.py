@@ -25,7 +25,7 @@ from billblend_async.models import Doubt, State
 from billblend_async.places import FilePlace
 from billblend_async.reporting.page import HEADERS, report_page, trouble_page, watch_page
 from billblend_async.reporting.parts import MOST_LISTED
-from billblend_async.reporting.sheet import COLUMNS
+from billblend_async.reporting.sheet import COLUMNS, sheet
 from billblend_async.reporting.source import Choice, Report, Source
 from billblend_async.reporting.terminal import print_whole
 from billblend_async.reporting.words import duration, instant, legible, many, money
@@ -200,6 +200,19 @@ class TestPage:
             assert doubt.sentence.replace("'", "&#x27;") in page
             assert re.search(f"po-{doubt}-", page)
         assert "6982864" in page
+
+    def test_error_needs_a_person(self, path: Path) -> None:
+        """Page, terminal and table list the status error among what needs a person."""
+        events = (*PATHS[State.AWAITING_FINAL], finished("error", error_code="7"))
+        write_journal(path, [(opened("po-1"), events)])
+        report = Source(FilePlace(path)).read(AT)
+        for told in (report_page(report), terminal(report)):
+            assert "One needs a person." in told
+            assert re.search(r"Needs a person.*error.*1 payout.*ask its support", told, re.DOTALL)
+            assert "To reconcile" not in told
+        (row,) = csv.DictReader(io.StringIO(sheet(report)))
+        assert ("error", "yes") == (row["status"], row["needs_person"])
+        assert "whether the money moved" in row["reason"]
 
     def test_long_lists_are_bounded(self, path: Path) -> None:
         """Thousands of payouts are summed up, and the page says which of them it lists."""

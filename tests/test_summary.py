@@ -4,9 +4,21 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from payouts import DOUBT_PATHS, ORDER, PATHS, START, doubtful, finished, fold, opened, payout_in
+from payouts import (
+    ALARM_PATHS,
+    DOUBT_PATHS,
+    ORDER,
+    PATHS,
+    START,
+    doubtful,
+    finished,
+    fold,
+    opened,
+    payout_in,
+)
 
-from billblend_async.events import CheckStarted, Rejected
+from billblend_async.events import Acknowledged, CheckStarted, Rejected
+from billblend_async.machine import evolve
 from billblend_async.models import Alarm, Doubt, Flow, State
 from billblend_async.payout import Payout
 from billblend_async.standing import line_of
@@ -64,29 +76,39 @@ def test_every_doubt_is_told(doubt: Doubt) -> None:
     assert told.unfinished == ()
 
 
-@pytest.mark.parametrize("alarm", Alarm)
+@pytest.mark.parametrize("alarm", [a for a in Alarm if a is not Alarm.APPROVED_BEFORE_PAY])
 def test_every_alarm_is_told(alarm: Alarm) -> None:
-    """What does not fit is told in words although the payout is finished."""
-    told = summed(attrs.evolve(payout_in(State.FINAL), alarms=(alarm,)))
+    """What does not fit is told in words until a person has acknowledged it."""
+    payout = fold(*ALARM_PATHS[alarm])
+    told = summed(payout)
     (group,) = told.attention
     assert (group.name, told.persons, told.finished) == (f"alarm {alarm}", 1, 1)
     assert group.sentence.endswith(".")
+    assert "10.42 USD" in group.lines[0].explanation
+    seen = summed(evolve(payout, Acknowledged(at=START + 300, who="ann", why="asked")))
+    assert ((), 0, 1) == (seen.attention, seen.persons, seen.finished)
 
 
 def test_one_person_for_two_reasons() -> None:
     """A payout with two reasons is listed under both and counted once."""
-    both = (Alarm.SECOND_ORDER, Alarm.AMOUNT_DIFFERS)
-    told = summed(attrs.evolve(payout_in(State.FINAL), alarms=both))
+    payout = fold(*ALARM_PATHS[Alarm.AMOUNT_DIFFERS], *ALARM_PATHS[Alarm.SECOND_ORDER][-1:])
+    told = summed(payout)
     assert told.persons == 1
     assert [group.payouts for group in told.attention] == [1, 1]
 
 
-def test_error_is_to_be_reconciled() -> None:
-    """A payout that ended in error is listed, since nobody knows whether its money moved."""
+def test_error_needs_a_person() -> None:
+    """A payout that ended in error is no refusal: nobody knows whether its money moved."""
     told = summed(fold(*PATHS[State.AWAITING_FINAL], finished("error", error_code="7")))
-    (group,) = told.reconcile
-    assert (group.payouts, told.persons, told.finished) == (1, 0, 1)
-    assert told.refusals[0].error_code == "7"
+    (group,) = told.attention
+    assert (group.name, group.payouts, told.persons, told.finished) == ("error", 1, 1, 1)
+    assert "ask its support before anybody pays it again" in group.sentence
+    assert group.lines[0].error_code == "7"
+    assert group.sentence == group.lines[0].explanation
+    assert () == told.refusals
+    payout = fold(*PATHS[State.AWAITING_FINAL], finished("error"))
+    seen = summed(evolve(payout, Acknowledged(at=START + 300, who="ann", why="asked")))
+    assert ((), 0, ()) == (seen.attention, seen.persons, seen.refusals)
 
 
 def test_refusals() -> None:

@@ -11,7 +11,7 @@ import pytest
 from payouts import DOUBT_PATHS, PATHS, START, finished, fold, opened, payout_in, request
 
 from billblend_async.errors import PayoutConflict, SendingStopped
-from billblend_async.events import Approved, Event
+from billblend_async.events import Acknowledged, Approved, Event
 from billblend_async.machine import Payout, evolve, open_payout
 from billblend_async.models import Alarm, Doubt, Flow, OpenReason, Outcome, State
 from billblend_async.payout import not_taken, outcome
@@ -49,7 +49,7 @@ def by_hand(payouts: Sequence[Payout], group: Group) -> list[Payout]:
     def is_good(payout: Payout) -> bool:
         return payout.status == "approved" and payout.state is State.FINAL
 
-    odd = [p for p in payouts if p.alarms or p.state is State.ATTENTION]
+    odd = [p for p in payouts if p.alarms or p.state is State.ATTENTION or p.status == "error"]
     rest = [p for p in payouts if p not in odd]
     return {
         Group.NEEDS_PERSON: odd,
@@ -239,7 +239,31 @@ class TestCases:
         assert (Alarm.AMOUNT_DIFFERS,) == payout.alarms
         shot = told(Tally([request()]), payout).snapshot(0.0)
         assert (1, 0) == (shot.counts[Group.NEEDS_PERSON], shot.counts[Group.APPROVED])
-        assert "alarm: amount-differs." == shot.cases[0].text
+        assert shot.cases[0].text.startswith(
+            "amount-differs. The gateway paid 1 USD, but 10.42 USD "
+        )
+
+    def test_error(self) -> None:
+        """The status error is no refusal: money may have moved, and a person must ask."""
+        payout = fold(*way_to("error", error_message="Internal error"))
+        shot = told(Tally([request()]), payout).snapshot(0.0)
+        assert (1, 0) == (shot.counts[Group.NEEDS_PERSON], shot.counts[Group.REFUSED])
+        assert Decimal("10.42") == shot.amounts[Group.NEEDS_PERSON]["USD"]
+        assert shot.cases[0].text.startswith("error. The gateway ended it with the status error")
+        assert shot.cases == shot.news
+        assert (1, 0) == (shot.through[Phase.FINAL], shot.now[Phase.PERSON])
+
+    def test_acknowledged(self) -> None:
+        """What a person has acknowledged is counted as what it is, and is a case no longer."""
+        seen = Acknowledged(at=START + 100, who="ann", why="asked")
+        odd, error = fold(*way_to(amount=Decimal(1))), fold(*way_to("error"))
+        for payout, group in ((odd, Group.APPROVED), (error, Group.REFUSED)):
+            tally = told(Tally([request()]), payout)
+            assert 1 == tally.snapshot(0.0).counts[Group.NEEDS_PERSON]
+            shot = told(tally, evolve(payout, seen)).snapshot(0.0)
+            assert (1, 0) == (shot.counts[group], shot.counts[Group.NEEDS_PERSON])
+            tally.hear(outcome(evolve(payout, seen)))
+            assert 1 == tally.snapshot(0.0).counts[group]
 
     def test_one_plain_line(self) -> None:
         """Nothing that the gateway writes can move a cursor or break a line."""

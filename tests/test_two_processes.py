@@ -30,7 +30,7 @@ async def test_two_processes_pay_one_file(desk: Desk) -> None:
     first, second = await start(desk, file, "results.csv"), await start(desk, file, "b.csv")
     both = await asyncio.gather(ended(first), ended(second))
 
-    assert [(1, ""), (1, "")] == [(status, error) for status, _, error in both]
+    assert [(2, ""), (2, "")] == [(status, error) for status, _, error in both]
     for kind in (RequestKind.CHECK, RequestKind.PAY):
         assert {f"po-{n}": 1 for n in range(60)} == desk.count(kind)
     assert desk.results() == desk.results("b.csv")

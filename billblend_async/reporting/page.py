@@ -68,7 +68,6 @@ def body_parts(report: Report) -> tuple[str, str]:
     sections = [
         ("overview", "Overview", verdict(report) + totals(summary)),
         ("person", "Needs a person", left_to_do(summary, "person")),
-        ("reconcile", "To reconcile", left_to_do(summary, "reconcile")),
         ("unfinished", "Not finished", left_to_do(summary, "unfinished")),
         ("refused", "Refused, by reason", refusals(summary)),
         ("timeline", "Timeline", time_line(summary)),

@@ -87,11 +87,10 @@ def totals(summary: Summary) -> str:
     return table(columns, rows, caption=caption, kind="totals")
 
 
-def left_to_do(summary: Summary, kind: Literal["person", "reconcile", "unfinished"]) -> str:
+def left_to_do(summary: Summary, kind: Literal["person", "unfinished"]) -> str:
     """List the payouts that somebody must do something about, by reason."""
     groups, nothing = {
         "person": (summary.attention, "No payout needs a person."),
-        "reconcile": (summary.reconcile, "No payout ended in the status error."),
         "unfinished": (summary.unfinished, "No payout waits for anything else."),
     }[kind]
     if not groups:

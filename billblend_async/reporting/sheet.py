@@ -61,7 +61,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         _text(line.error_code),
         _text(line.error_message),
         "yes" if line.needs_person else "",
-        "" if line.is_paid and not line.alarms else " ".join(words for _, words in line.reasons),
+        _text("" if line.is_paid and not line.alarms else line.explanation),
         " ".join(line.alarms),
         instant(line.accepted_at),
         instant(line.since),

@@ -39,7 +39,6 @@ def print_whole(console: Console, report: Report) -> None:
         return
     _totals(console, summary)
     _groups(console, "Needs a person", summary.attention)
-    _groups(console, "To reconcile", summary.reconcile)
     _groups(console, "Not finished", summary.unfinished)
     _refusals(console, summary)
     if summary.timeline is not None:

@@ -1,17 +1,14 @@
 """Values as people read them: instants, durations, money, and texts that strangers have written."""
 
 import math
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
+from ..legibility import LONGEST, instant, legible
 from ..parameters import decimals
 
 __all__ = ["LONGEST", "duration", "instant", "legible", "many", "money", "tone"]
 
-LONGEST: Final = 300
-"""Characters that are shown of a stranger's text."""
-_REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
 _TONES: Final = {
     "approved": "good",
     "declined": "bad",
@@ -22,31 +19,6 @@ _TONES: Final = {
     "withdrawn": "still",
     "closed": "still",
 }
-
-
-def legible(text: str | None, most: int = LONGEST) -> str:
-    """Make a stranger's text harmless to look at: one line, nothing unseen, not endless.
-
-    What would steer a terminal or turn the direction of writing is replaced.
-    """
-    if not text:
-        return ""
-    shown = text if len(text) <= most else f"{text[: most - 1]}…"
-    if shown.isprintable():
-        return shown
-    return "".join(each if each.isprintable() else _stand_in(each) for each in shown)
-
-
-def _stand_in(character: str) -> str:
-    return " " if character.isspace() else _REPLACED
-
-
-def instant(at: float) -> str:
-    """Write an instant to the second, in UTC, so that texts sort as the instants do."""
-    try:
-        return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")[:19]
-    except (OverflowError, OSError, ValueError):  # a clock that was set beyond every calendar
-        return "unknown"
 
 
 def duration(seconds: float) -> str:

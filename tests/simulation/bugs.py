@@ -13,6 +13,7 @@ from billblend_async import driver, machine, news
 from billblend_async.answers import NotFound, NotSent, Refused, Status, Unknown
 from billblend_async.commands import Check, Pay, PayOut
 from billblend_async.events import (
+    Acknowledged,
     Checked,
     CheckNotSent,
     Event,
@@ -22,6 +23,7 @@ from billblend_async.events import (
     PayStarted,
     Withdrawn,
 )
+from billblend_async.findings import Finding, with_finding
 from billblend_async.models import Doubt, Flow, State
 from billblend_async.payout import Payout
 
@@ -227,6 +229,32 @@ def overwrites_final(garden: Garden) -> None:
         return machine._finish(payout, event) if again and isinstance(event, Finished) else None
 
     _notice(garden, notice)
+
+
+@bug
+def acknowledges_into_sending(garden: Garden) -> None:
+    """Who acknowledges a lost pay lets it be sent again."""
+
+    def notice(payout: Payout, event: Event) -> Payout | None:
+        if payout.doubt is not Doubt.PAY_UNCONFIRMED or not isinstance(event, Acknowledged):
+            return None
+        if payout.state is not State.ATTENTION:
+            return None
+        back = State.NEW if payout.flow is Flow.ONE_STEP else State.VALIDATED
+        return attrs.evolve(payout, state=back, since=event.at, doubt=None, validated_at=None)
+
+    _notice(garden, notice)
+
+
+@bug
+def acknowledges_what_is_to_come(garden: Garden) -> None:
+    """Of a payout that was acknowledged once, nothing that does not fit is told any more."""
+
+    def add(findings: tuple[Finding, ...], new: Finding) -> tuple[Finding, ...]:
+        is_seen = any(known.is_acknowledged for known in findings)
+        return with_finding(findings, attrs.evolve(new, is_acknowledged=is_seen))
+
+    garden.replace(machine, "with_finding", add)
 
 
 @bug

@@ -141,6 +141,8 @@ DEEDS: Final = (
     "release",
     "wrong-release",
     "close",
+    "acknowledge",
+    "acknowledge-again",
     "withdraw",
     "cancelled-caller",
     "clock-forward",

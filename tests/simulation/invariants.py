@@ -11,6 +11,7 @@ import attrs
 
 from billblend_async.answers import is_later_transaction
 from billblend_async.events import (
+    Acknowledged,
     Approved,
     CalledBack,
     Checked,
@@ -193,10 +194,11 @@ class Invariants(Manners):
         """Check an event against the books, then enter it."""
         books, name = self.books[payout.client_orderid], payout.client_orderid
         if books.state.is_terminal:
-            told = books.payout is not None and payout.status == books.payout.status
-            self.demand(payout.state is books.state and told, "a terminal state moved", name)
+            self._after_the_end(books, payout, event)
         if payout.state is State.FINAL and books.state is not State.FINAL:
             self.demand(isinstance(event, Finished), "final without a status answer", name)
+        is_early = isinstance(event, Acknowledged) and not books.state.is_terminal
+        self.demand(not is_early, "acknowledged before it was finished", name)
         match event:
             case CheckStarted() | PayStarted():
                 self._claimed(books, payout, event, whose)
@@ -318,6 +320,29 @@ class Invariants(Manners):
             books.allowed_pays = books.standing_claims(is_pay=True) + 1
             books.wrong_releases += name in self.careless
         self.careless.discard(name)
+
+    def _after_the_end(self, books: Books, payout: Payout, event: Event) -> None:
+        """Check that nothing moves, and that what is odd is told of until somebody has seen it."""
+        name, before = payout.client_orderid, books.payout
+        if before is None:
+            self.fail("finished before anything happened", name)
+            return
+        kept = (payout.state, payout.status) == (before.state, before.status)
+        self.demand(kept, "a terminal state moved", name)
+        is_odd = bool(payout.open_alarms) or payout.needs_reconciliation
+        if not isinstance(event, Acknowledged):
+            self.demand(is_odd, "odd, and nobody is told of it", name)
+            return
+        was_odd = bool(before.open_alarms) or before.needs_reconciliation
+        self.demand(was_odd, "acknowledged although nothing was odd", name)
+        self.demand(not is_odd, "acknowledged, and odd all the same", name)
+        same = attrs.evolve(
+            payout,
+            sequence=before.sequence,
+            findings=before.findings,
+            is_reconciled=before.is_reconciled,
+        )
+        self.demand(same == before, "an acknowledgement changed more than that", name)
 
     # what callers hear, and the end
 

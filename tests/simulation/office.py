@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from billblend_async.errors import BillblendError, ClosedError, DecisionRefused, JournalError
+from billblend_async.errors import (
+    BillblendError,
+    ClosedError,
+    DecisionRefused,
+    JournalError,
+    PayoutNotFound,
+)
 from billblend_async.models import Doubt, Outcome, State
 from billblend_async.orchestrator import Orchestrator
 
@@ -109,6 +115,7 @@ class Office:
             with contextlib.suppress(JournalError, ClosedError):
                 for outcome in await self._payouts.attention():
                     await self._end_doubt(outcome)
+                await self._acknowledge()
         world.fate.note(world.loop.now, "the operator goes home")
 
     async def _end_doubt(self, outcome: Outcome) -> None:
@@ -127,6 +134,21 @@ class Office:
                 world.invariants.careless.add(name)
             await self._payouts.release(name, who="ann", why="asked the bank")
             fate.hit("world", "wrong-release" if is_careless else "release")
+
+    async def _acknowledge(self) -> None:
+        """Take note of most that does not fit, and sometimes of a payout about which nothing is."""
+        world = self._world
+        names = [told.client_orderid for told in await self._payouts.flagged()]
+        if self._random.random() < 0.3:
+            names.append(self._random.choice(sorted(world.requests)))
+        for name in names:
+            if self._random.random() < 0.2:
+                continue
+            known = world.store.payouts.get(name)
+            with contextlib.suppress(DecisionRefused, PayoutNotFound):
+                await self._payouts.acknowledge(name, who="ann", why="asked the bank")
+                is_again = known is not None and bool(known.acknowledged)
+                self._fate.hit("world", "acknowledge-again" if is_again else "acknowledge")
 
 
 async def _jump(process: "Process") -> None:
