@@ -1,7 +1,6 @@
 """The payout that the caller wants: every request parameter of document 3.24, checked at once."""
 
 import functools
-import hashlib
 import hmac
 import json
 from collections.abc import Iterator, Mapping
@@ -199,9 +198,9 @@ class PayoutRequest:
             key: The secret kept beside the journal; without it a short account number could be
                 found by trying them all.
         """
-        receiver = {name: text for name, text in self.given() if PARAMETERS[name].receiver}
-        canonical = json.dumps(receiver, sort_keys=True, ensure_ascii=True)
-        return hmac.new(key, canonical.encode(), hashlib.sha256).hexdigest()
+        given = ((name, getattr(self, name)) for name in _RECEIVER)
+        receiver = {name: str(value) for name, value in given if value is not None}
+        return hmac.digest(key, _CANONICAL.encode(receiver).encode(), "sha256").hex()
 
     @property
     def receiver_hint(self) -> str | None:
@@ -309,6 +308,8 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
 }
 """Every parameter of a payout by its name, in the order of document 3.24."""
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
+_RECEIVER: Final = tuple(name for name, row in PARAMETERS.items() if row.receiver)
 _NEEDED: Final = tuple(name for name, row in PARAMETERS.items() if row.need is _REQUIRED)
 
 PARAMETER_NAMES: Final[Mapping[str, str]] = {
