@@ -7,6 +7,7 @@ from .errors import DecisionRefused, InvalidInput, Problem
 from .events import Acknowledged, Closed, Decision, Released, Withdrawn
 from .means import Means
 from .models import Doubt, Outcome, State
+from .objections import object_to
 from .payout import outcome
 from .request import PayoutRequest
 
@@ -200,6 +201,12 @@ class Oversight:
     async def _decide(self, client_orderid: str, decision: Decision) -> Outcome:
         async with self._crew.driver(client_orderid) as driver:
             if not await driver.decide(decision):
-                word, state = type(decision).__name__.lower(), driver.payout.state
-                raise DecisionRefused(client_orderid, word, state.value)
+                objection = object_to(decision, driver.payout)
+                raise DecisionRefused(
+                    client_orderid,
+                    type(decision).__name__.lower(),
+                    driver.payout.state.value,
+                    objection.reason,
+                    objection.again_at,
+                )
             return driver.outcome

@@ -70,7 +70,8 @@ ARROWS: dict[str, set[str]] = {
     "crew": {"commands", "driver", "means", "payout", "timing"},
     "delivery": VALUES | MACHINE | {"callbacks", "crew", "driver", "feed", "timing", "logs"},
     "admission": VALUES | MACHINE | {"means", "crew", "driver"},
-    "oversight": VALUES | MACHINE | {"means", "crew"},
+    "objections": VALUES | MACHINE | {"legibility"},
+    "oversight": VALUES | MACHINE | {"means", "crew", "objections"},
     "concurrency": set(),
     "repeating": set(),
     "guidance": set(),
@@ -152,7 +153,7 @@ ARROWS: dict[str, set[str]] = {
 PURE = (
     VALUES
     | MACHINE
-    | {"observer", "logs"}
+    | {"observer", "logs", "objections"}
     | {
         "errors",
         "diagram",
