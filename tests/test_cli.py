@@ -285,6 +285,11 @@ async def test_acknowledge(desk: Desk) -> None:
     assert "needs a person" not in out
     status, out, _ = await desk.billblend("status", "po-1", *given)
     assert "acknowledged: amount-differs" in out
+    assert "explanation: Acknowledged by ann: asked the bank." in out
+    last = out[out.index("history:") : out.index("gateway:")].splitlines()[-1]
+    assert re.fullmatch(
+        r"  20\d\d-\d\d-\d\d [\d:]{8} UTC  acknowledged by ann: asked the bank", last
+    )
 
 
 async def test_attention(desk: Desk) -> None:

@@ -18,7 +18,7 @@ FILES = {
 
 # Each room and the rooms that it may import from; every room may import errors.
 VALUES = {"parameters", "request", "answers", "models"}
-MACHINE = {"events", "findings", "payout", "commands", "transitions", "news", "machine"}
+MACHINE = {"events", "findings", "history", "payout", "commands", "transitions", "news", "machine"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "parameters": set(),
@@ -28,7 +28,8 @@ ARROWS: dict[str, set[str]] = {
     "events": VALUES,
     "legibility": set(),
     "findings": VALUES | {"events", "legibility"},
-    "payout": VALUES | {"events", "findings"},
+    "history": VALUES | {"events", "legibility"},
+    "payout": VALUES | {"events", "findings", "history"},
     "commands": VALUES | {"payout"},
     "news": VALUES | {"events", "payout", "commands"},
     "machine": VALUES | MACHINE,
@@ -102,12 +103,13 @@ ARROWS: dict[str, set[str]] = {
     "limits": VALUES | {"batch", "payout"},
     "survey": VALUES | {"batch", "console", "journal", "likeness", "limits", "payout", "settings"},
     "preflight": VALUES | {"batch", "desk", "limits", "results", "settings", "survey"},
-    "report": VALUES,
+    "report": VALUES | {"events", "history", "legibility"},
     "timeline": set(),
-    "standing": VALUES | {"batch", "findings", "payout"},
+    "standing": VALUES | {"batch", "events", "findings", "payout"},
     "summary": VALUES | {"batch", "standing", "timeline"},
     "reporting": VALUES
-    | {"batch", "console", "desk", "formulas", "journal", "legibility", "replacement", "server"}
+    | {"batch", "console", "desk", "events", "formulas", "history", "journal", "legibility"}
+    | {"replacement", "server"}
     | {"standing", "summary", "timeline"},
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
@@ -176,7 +178,11 @@ PURE_SANDBOX = {  # the model of the gateway, without its server
     )
 }
 PURE_REPORTING = {  # what is shown, without where it comes from and goes to
-    f"reporting.{name}" for name in ("words", "tables", "charts", "parts", "page", "sheet")
+    f"reporting.{name}"
+    for name in (
+        *("words", "tables", "charts", "pieces", "parts", "people", "page", "sheet"),
+        "verdicts",
+    )
 }
 IMPURE = {"time", "random", "secrets", "uuid", "asyncio", "logging", "threading", "socket", "httpx"}
 HOMES = {
