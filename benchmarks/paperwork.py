@@ -6,9 +6,9 @@ the usual pace, and reported as a page and as a table; each command is run as pe
     python -m benchmarks.paperwork --payouts 10000
 
 For each it prints the CPU seconds of its whole process and their share of the run's. Reading,
-checking and reporting should cost less than 2 % of that, beside the start of Python itself, which
-is told on its own. A second dry run, when the journal knows every payout, stands beside them. What
-is short is run five times and told as its median, with the least and the most.
+checking and reporting should cost less than 2 % of that, the starts of their two commands counted;
+so should another dry run, when the journal knows every payout. What is short is run five times and
+told as its median, with the least and the most.
 """
 
 import argparse
@@ -33,6 +33,7 @@ _ROUNDS: Final = 5
 _DRY_RUN: Final = "dry run"
 _RUN: Final = "run"
 _REPORT: Final = "report"
+_AGAIN: Final = "dry run, all known"
 _START: Final = "start of a command"
 _COLUMNS: Final = (
     *("client_orderid", "amount", "currency", "account_number"),
@@ -102,7 +103,7 @@ def measure(payouts: int, folder: Path) -> dict[str, list[float]]:
             _DRY_RUN: ("pay", *paths, "--dry-run"),
             _RUN: ("pay", *paths, "--out", "results.csv"),
             _REPORT: ("report", *report),
-            "dry run, all known": ("pay", *paths, "--dry-run"),
+            _AGAIN: ("pay", *paths, "--dry-run"),
             _START: ("--version",),
         }
         return {
@@ -120,14 +121,18 @@ def main() -> None:
         found = measure(payouts, Path(folder))
     cost = {name: statistics.median(seconds) for name, seconds in found.items()}
     print(f"{f'{payouts:,} payouts':<22}{'CPU':>10}{'of the run':>12}   range")
-    for name, seconds in found.items():
-        told = f"{min(seconds):.2f} to {max(seconds):.2f}" if len(seconds) > 1 else ""
+    for name, times in found.items():
+        told = f"{min(times):.2f} to {max(times):.2f}" if len(times) > 1 else ""
         print(f"{name:<22}{cost[name]:>8.2f} s{cost[name] / cost[_RUN]:>12.2%}   {told}".rstrip())
-    whole = cost[_DRY_RUN] + cost[_REPORT]
-    share = (whole - 2 * cost[_START]) / cost[_RUN]
-    verdict = "met" if share < _GOAL else "not met"
-    print(f"\nreading, checking and reporting: {share:.2%} (goal: below {_GOAL:.0%}, {verdict})")
-    print(f"with the starts of their two commands: {whole / cost[_RUN]:.2%}")
+    print()
+    goals = {
+        "reading, checking and reporting": cost[_DRY_RUN] + cost[_REPORT],
+        "reading and checking again": cost[_AGAIN],
+    }
+    for name, seconds in goals.items():
+        share = seconds / cost[_RUN]
+        verdict = "met" if share < _GOAL else "not met"
+        print(f"{name}: {share:.2%} (goal: below {_GOAL:.0%}, {verdict})")
 
 
 if __name__ == "__main__":

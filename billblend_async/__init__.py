@@ -8,6 +8,8 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .extras import advice
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -175,7 +177,15 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
     """Open a door: import the module that holds a public name."""
     if name not in _DOORS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_DOORS[name]}", __name__), name)
+    told = ""
+    try:
+        value = getattr(import_module(f".{_DOORS[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        told, package = advice(error) or "", error.name
+        if not told:
+            raise
+    if told:
+        raise ModuleNotFoundError(f"{name}: {told}", name=package)
     globals()[name] = value
     return value
 

@@ -13,6 +13,7 @@ from .cells import Cell, Form, Number, Record, Unfit, shown_name
 from .errors import InvalidInput, Problem, SendingStopped
 from .formulas import harmless
 from .models import OpenReason, Outcome, State
+from .notation import misread, with_point
 from .parameters import Kind
 from .request import PARAMETER_NAMES, PARAMETERS, PayoutRequest
 from .sheets import Sheet, open_sheet
@@ -50,6 +51,7 @@ _CALCULATED: Final = (
     "has a part that a spreadsheet takes for a formula, so that results cannot repeat it as it is; "
     "let none begin with =, +, - or @"
 )
+_SIGNS: Final = {",": "comma", ";": "semicolon", "\t": "tab"}
 _NO_NUMBER: Final = "is a number, and numbers lose zeros and digits; "
 _NUMBERS: Final = {
     "row": f"{_NO_NUMBER}format the column as text and enter it again",
@@ -91,27 +93,33 @@ class Batch:
         return f"{self.form.unit} {row.line}, {column}"
 
 
-def read_batch(path: Path) -> Batch:
+def read_batch(path: Path, *, decimal_comma: bool = False) -> Batch:
     """Read a file whose columns are parameter names: CSV, JSON Lines or an Excel workbook.
 
     The file is taken whole or not at all. A CSV file has commas, semicolons or tabs between its
     cells, and is UTF-8, or UTF-16 with a byte order mark.
 
+    Args:
+        path: The file.
+        decimal_comma: Whether amounts that are text have a comma before their decimals, and no
+            point; a number of a workbook or of JSON Lines is one all the same.
+
     Raises:
         InvalidInput: Every wrong line and field is named, none with its value.
         ConfigurationError: It is an Excel workbook, and openpyxl is missing.
     """
-    read = _read(path)
+    read = _read(path, decimal_comma=decimal_comma)
     if isinstance(read, Batch):
         return read
     raise InvalidInput(tuple(read))
 
 
-def _read(path: Path) -> Batch | list[Problem]:
+def _read(path: Path, *, decimal_comma: bool) -> Batch | list[Problem]:
     """Read a file, or return its problems: no exception passes the cells."""
     try:
         with path.open("rb") as file:
-            return _Reading(str(path), open_sheet(file, ending=path.suffix)).read()
+            sheet = open_sheet(file, ending=path.suffix)
+            return _Reading(str(path), sheet, decimal_comma=decimal_comma).read()
     except OSError as error:
         return [Problem(str(path), f"cannot be read: {error.strerror}")]
 
@@ -122,6 +130,7 @@ class _Reading:
 
     name: str
     sheet: Sheet
+    decimal_comma: bool = attrs.field(kw_only=True)
     problems: list[Problem] = attrs.field(factory=list)
     _learned: int = attrs.field(default=0, init=False)
     _places: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -198,6 +207,8 @@ class _Reading:
         wrong, width = record.problem, len(self.sheet.columns)
         if not wrong and len(record.cells) != width:
             wrong = f"has {len(record.cells)} cells, but the header has {width}"
+            if self.sheet.form.kind == "csv" and len(record.cells) > width:
+                wrong += f"; put a cell that holds a {_SIGNS[self.sheet.form.delimiter]} in quotes"
         if wrong:
             self.problems.append(Problem(where, wrong))
             return None
@@ -207,7 +218,7 @@ class _Reading:
             if (wrong := self._unfit(name, record.cells[place]))
         ]
         cells = _shared(record.cells, before)
-        fields = {name: cells[place] for name, place in self._places.items() if cells[place]}
+        fields = self._fields(record, cells)
         request = self._request(fields, told)
         client_orderid = fields.get("client_orderid", "").strip()
         if harmless(client_orderid) != client_orderid:
@@ -220,6 +231,14 @@ class _Reading:
         for name, wrong in sorted(told, key=lambda each: self._places.get(each[0], width)):
             self.problems.append(Problem(f"{where}, {self._labels.get(name, name)}", wrong))
         return None
+
+    def _fields(self, record: Record, cells: Sequence[str]) -> dict[str, str]:
+        """Name the cells that are not empty; an amount of text is written as everywhere else."""
+        fields = {name: cells[place] for name, place in self._places.items() if cells[place]}
+        amount = fields.get("amount")
+        if amount and not isinstance(record.cells[self._places["amount"]], Number):
+            fields["amount"] = with_point(amount, decimal_comma=self.decimal_comma)
+        return fields
 
     def _request(
         self, fields: Mapping[str, str], told: list[tuple[str, str]]
@@ -246,7 +265,8 @@ class _Reading:
             return cell.reason
         kind = PARAMETERS[name].kind
         if kind is Kind.AMOUNT:
-            return ""
+            is_plain = isinstance(cell, Number)
+            return "" if is_plain else misread(cell.strip(), decimal_comma=self.decimal_comma)
         if isinstance(cell, Number):
             is_whole = kind in _WHOLE and cell.isdigit()
             return "" if is_whole else _NUMBERS[self.sheet.form.unit]

@@ -13,14 +13,14 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from .batch import read_batch
 from .errors import InvalidInput, Problem
+from .intake import add_reading, read_chosen
 from .models import Endpoint
 from .parameters import mask_digits
 from .request import PARAMETER_NAMES, PARAMETERS, PayoutRequest
@@ -220,6 +220,7 @@ def add_sign(sign: argparse.ArgumentParser) -> None:
         "--file", type=Path, metavar="JSON", help="a payout as one object; - is stdin"
     )
     sign.add_argument("--batch", type=Path, metavar="FILE", help="a payouts file, with --id")
+    add_reading(sign)
     sign.add_argument("--id", metavar="ID", help="the client_orderid of the payout in the file")
     sign.add_argument("--nonce", help="the nonce of a signature to reproduce")
     sign.add_argument("--timestamp", type=_seconds, help="its time, in seconds since the epoch")
@@ -237,7 +238,8 @@ def _seconds(text: str) -> int:
 
 def _sign(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
-    pairs = (*_payout(arguments), *_parameters([*arguments.words, *arguments.rest]))
+    words = [*arguments.words, *arguments.rest]
+    pairs = (*_payout(arguments), *_parameters(words, arguments.suggest))
     nonce = secrets.token_hex(16) if arguments.nonce is None else arguments.nonce
     if not nonce.isprintable() or not nonce:
         raise InvalidInput((Problem("--nonce", "must be printable text"),))
@@ -271,14 +273,15 @@ def _add_notes(recipe: Recipe, *, show: bool) -> None:
     print("\nNothing was sent.")
 
 
-def _parameters(words: Sequence[str]) -> list[tuple[str, str]]:
+def _parameters(words: Sequence[str], suggest: Callable[[str], str]) -> list[tuple[str, str]]:
     """Read name=value; what is wrong is told by its place, since it may be a card number."""
     pairs: list[tuple[str, str]] = []
     problems: list[Problem] = []
     for number, word in enumerate(words, 1):
         name, equals, text = word.partition("=")
         if name.startswith("-"):
-            problems.append(Problem(mask_digits(name), "is no option of billblend sign"))
+            hint = f"; did you mean {meant}?" if (meant := suggest(name)) else ""
+            problems.append(Problem(mask_digits(name), f"is no option of billblend sign{hint}"))
             continue
         if not equals or not name:
             problems.append(Problem(f"parameter {number}", "must read name=value"))
@@ -291,18 +294,20 @@ def _parameters(words: Sequence[str]) -> list[tuple[str, str]]:
 
 def _payout(arguments: argparse.Namespace) -> Form:
     """Read the payout of --file or --batch, as it would be sent."""
-    if arguments.file is None and arguments.batch is None:
-        if arguments.id is not None:
-            raise InvalidInput((Problem("--id", "belongs to --batch; give that too"),))
-        return Form()
-    if arguments.command.removeprefix("v4/") not in _NAMES_A_PAYOUT:
+    is_given = arguments.file is not None or arguments.batch is not None
+    if is_given and arguments.command.removeprefix("v4/") not in _NAMES_A_PAYOUT:
         wrong = "names a payout, for payout-check and payout only; give name=value instead"
         raise InvalidInput((Problem("--file" if arguments.file else "--batch", wrong),))
+    if arguments.file is not None and arguments.batch is not None:
+        raise InvalidInput((Problem("--file", "excludes --batch; give one"),))
+    batch = read_chosen(arguments)
+    if batch is None and arguments.id is not None:
+        raise InvalidInput((Problem("--id", "belongs to --batch; give that too"),))
     if arguments.file is not None:
-        if arguments.batch is not None:
-            raise InvalidInput((Problem("--file", "excludes --batch; give one"),))
         return build_payout(PayoutRequest.from_text(_read_object(arguments.file)))
-    for row in read_batch(arguments.batch).rows:
+    if batch is None:
+        return Form()
+    for row in batch.rows:
         if row.request.client_orderid == arguments.id:
             return build_payout(row.request)
     raise InvalidInput((Problem("--id", "names no payout of the file; look at client_orderid"),))

@@ -1,44 +1,46 @@
 """The ``billblend`` command: parses, calls, prints."""
 
 import argparse
-import asyncio
-import contextlib
-import os
 import re
 import sys
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any, Final, NoReturn
 
 from . import __version__
-from .batch import read_batch
-from .builder import add_sign
-from .console import BAD_CONFIGURATION, BAD_INPUT, UNFINISHED, end_on_signals, say
-from .decisions import add_approve, add_attention, add_journal, add_withdraw
-from .desk import check_journal, make_client, make_orchestrator
-from .doctor import add_doctor
+from .console import BAD_CONFIGURATION, BAD_INPUT, UNFINISHED, say
 from .errors import (
     BillblendError,
     ConfigurationError,
     InvalidInput,
     JournalError,
     PayoutNotFound,
-    Problem,
 )
-from .guidance import complete, explain
-from .listening import add_listen
-from .options import POLL_HELP, polling, positive
-from .parameters import check_value, mask_digits
-from .payroll import Plan, add_pay, run_batch
-from .polling import Polling
-from .reporting.command import add_report, add_watch
-from .request import PARAMETERS
-from .sandbox.command import add_sandbox, run_sandbox
-from .settings import Settings, read_settings
+from .extras import advice
+from .guidance import complete, explain, nearest
 
-__all__ = ["main"]
+__all__ = ["load", "main"]
 
+_COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "pay": ("payday:add_pay", "run a file of payouts, or go on with it"),
+    "status": ("inquiry:add_status", "tell where one payout stands"),
+    "attention": ("decisions:add_attention", "decide about payouts that need a person"),
+    "approve": ("decisions:add_approve", "pay payouts that were checked only"),
+    "withdraw": ("decisions:add_withdraw", "take payouts back that are not paid yet"),
+    "journal": ("declarations:add_journal", "make a journal, or say what it cannot know"),
+    "take-over": ("takeover:add_take_over", "let others go on with a dead process's work"),
+    "report": ("reporting.command:add_report", "tell what a journal holds, as text, page or CSV"),
+    "watch": ("reporting.command:add_watch", "show a journal in the browser while payouts run"),
+    "listen": ("listening:add_listen", "take the gateway's callbacks in"),
+    "doctor": ("doctor:add_doctor", "find out why it does not work, and what to do"),
+    "sign": ("builder:add_sign", "show how a request is signed; nothing is sent"),
+    "sandbox": (
+        "sandbox.command:add_sandbox",
+        "run the built-in sandbox, a gateway of this machine",
+    ),
+    "demo": ("demo:add_demo", "pay a sample file against the built-in sandbox"),
+}
+"""Every command: what gives it its options, and what it is for."""
 _MOST_PROBLEMS: Final = 100
 _DATE: Final = re.compile(r"(?<![\d-])((?:19|20)\d\d-(?:0\d|1[0-2])-[0-3]\d)(?![\d-])")
 _EXIT_STATUS: Final = """\
@@ -61,13 +63,32 @@ settings, from the environment:
   BILLBLEND_SERVER_CALLBACK_URL   where the gateway sends its callbacks (billblend listen)
   BILLBLEND_ENDPOINT_ID           the endpoint's number, or
   BILLBLEND_ENDPOINT_GROUP_ID     the endpoint group's number
-  BILLBLEND_BASE_URL              sandbox (default), production or a URL
+  BILLBLEND_BASE_URL              production, a URL, or sandbox (default): the gateway's own
+                                  sandbox, sandbox.billblend.com; the URL of the built-in
+                                  sandbox is printed by billblend sandbox
+  BILLBLEND_JOURNAL_KEY           path of the key file of a journal in PostgreSQL
+  BILLBLEND_JOURNAL_SCHEMA        the schema of its tables (default billblend)
   BILLBLEND_TRACEBACK             1 shows where something unexpected came from, without any values
 """
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose usage errors are bad input, not an unfinished batch."""
+    """A parser whose usage errors are bad input, and name what was probably meant."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as argparse takes them
+        super().__init__(**options)
+        self._words: Sequence[str] = ()
+        # The innermost parser is the one that knows the options which were meant.
+        self.set_defaults(refuse=self.error, suggest=self.suggest)
+
+    def parse_known_args(  # type: ignore[override]  # argparse declares one form for each namespace
+        self,
+        args: Sequence[str] | None = None,
+        namespace: Any = None,  # noqa: ANN401 - as argparse takes it
+    ) -> tuple[Any, list[str]]:
+        """Parse what can be parsed, and keep the words for what is said when they are wrong."""
+        self._words = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(self._words, namespace)
 
     def add_argument(self, *names: str, **options: Any) -> argparse.Action:  # noqa: ANN401 - as argparse takes them
         """Add an argument whose help says what an option takes, and what it is by default."""
@@ -75,19 +96,48 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, without numbers that may be somebody's."""
+        from .parameters import mask_digits
+
         self.print_usage(sys.stderr)
         pieces = _DATE.split(message)  # every other one is a date
         told = "".join(text if n % 2 else mask_digits(text) for n, text in enumerate(pieces))
-        self.exit(BAD_INPUT, f"{self.prog}: {told}; see {self.prog} --help\n")
+        meant = next(filter(None, self._meant()), "")
+        see = f"did you mean {meant}? See" if meant else "see"
+        self.exit(BAD_INPUT, f"{self.prog}: {told}; {see} {self.prog} --help\n")
+
+    def suggest(self, word: str) -> str:
+        """Name the option that was meant by a word which looks like one and is none."""
+        name, known = word.partition("=")[0], self._option_string_actions
+        if not name.startswith("-") or any(each.startswith(name) for each in known):
+            return ""
+        return nearest(name, known)
+
+    def _meant(self) -> Iterator[str]:
+        """Iterate over what was probably meant by words that are no option and no command."""
+        commands = next((a.choices for a in self._actions if isinstance(a.choices, dict)), None)
+        for word in self._words:
+            if word == "--":
+                return
+            if commands is not None and not word.startswith("-"):
+                yield "" if word in commands else nearest(word, commands)
+                return  # what follows is for the command
+            yield self.suggest(word)
+
+
+def load(words: Sequence[str]) -> None:
+    """Import what the command works with that these words call, and nothing of the others."""
+    called = _called(words)
+    if called in _COMMANDS:
+        _door(called)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     words = sys.argv[1:] if argv is None else argv
-    parser = _parser()
+    parser = _parser(_called(words))
     arguments, rest = parser.parse_known_args(words)
     if rest and "rest" not in arguments:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        arguments.refuse(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest, arguments.typed = rest, words
     try:
         status: int = arguments.run(arguments)
@@ -108,20 +158,42 @@ def main(argv: list[str] | None = None) -> int:
     except BillblendError as error:
         say(str(error))
         return UNFINISHED
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("interrupted; run the same command again to go on")
-        return UNFINISHED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         say(f"{where}{error.strerror or type(error).__name__}; mend that and run it again")
         return UNFINISHED
     except ModuleNotFoundError as error:
-        say(f"{error.name} is missing; install it with: pip install 'billblend-async[cli]'")
+        say(advice(error) or f"{error.name} is missing; install the command's requirements again")
         return BAD_CONFIGURATION
+    except _interruptions():
+        say("interrupted; run the same command again to go on")
+        return UNFINISHED
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _interruptions() -> tuple[type[BaseException], ...]:
+    """Tell how interrupted commands end; asyncio is not there before, since some need no loop."""
+    from asyncio import CancelledError
+
+    return KeyboardInterrupt, CancelledError
+
+
+def _called(words: Sequence[str]) -> str:
+    """Name the command that is called; empty where none is: what comes before it has no values."""
+    return next((word for word in words if not word.startswith("-")), "")
+
+
+def _door(name: str) -> Callable[[argparse.ArgumentParser], None]:
+    """Import what gives a command its options, and with it what the command works with."""
+    room, _, door = _COMMANDS[name][0].partition(":")
+    add: Callable[[argparse.ArgumentParser], None] = getattr(
+        import_module(f".{room}", __package__), door
+    )
+    return add
+
+
+def _parser(called: str | None = None) -> argparse.ArgumentParser:
+    """Make the parser, with the options of every command or of the one that is called."""
     parser = _Parser(
         prog="billblend",
         description="Pay people through the Billblend payment gateway, each exactly once.\n"
@@ -131,126 +203,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"billblend {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    pay = commands.add_parser("pay", help="run a file of payouts, or go on with it")
-    add_pay(pay)
-
-    status = commands.add_parser("status", help="tell where one payout stands")
-    status.add_argument("client_orderid", help="the payout's id")
-    status.add_argument(
-        "--journal",
-        type=Path,
-        help="the journal that knows it; without it only the gateway is asked",
-    )
-    status.set_defaults(run=_status)
-
-    attention = commands.add_parser("attention", help="decide about payouts that need a person")
-    add_attention(attention)
-    approve = commands.add_parser("approve", help="pay payouts that were checked only")
-    add_approve(approve)
-    withdraw = commands.add_parser("withdraw", help="take payouts back that are not paid yet")
-    add_withdraw(withdraw)
-    journal = commands.add_parser("journal", help="declare what a journal cannot know by itself")
-    add_journal(journal)
-
-    report = commands.add_parser("report", help="tell what a journal holds, as text, page or CSV")
-    add_report(report)
-    watch = commands.add_parser("watch", help="show a journal in the browser while payouts run")
-    add_watch(watch)
-    listen = commands.add_parser("listen", help="take the gateway's callbacks in")
-    add_listen(listen)
-
-    doctor = commands.add_parser("doctor", help="find out why it does not work, and what to do")
-    add_doctor(doctor)
-    sign = commands.add_parser("sign", help="show how a request is signed; nothing is sent")
-    add_sign(sign)
-
-    sandbox = commands.add_parser("sandbox", help="run a gateway to play against, on this machine")
-    add_sandbox(sandbox)
-    sandbox.set_defaults(run=_sandbox)
-
-    demo = commands.add_parser("demo", help="pay a sample file against the sandbox")
-    demo.add_argument("--payouts", type=positive, default=240, help="how many rows")
-    demo.add_argument(
-        "--directory", type=Path, metavar="FOLDER", help="where to put the files (a new one)"
-    )
-    demo.add_argument("--poll", type=polling, default=Polling(), metavar="MIN:MAX", help=POLL_HELP)
-    demo.set_defaults(run=_demo)
-    explain(commands.choices)
+    for name, (_, text) in _COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if called in (None, name):
+            _door(name)(command)
+            explain({name: command})
     return parser
-
-
-def _status(arguments: argparse.Namespace) -> int:
-    if wrong := check_value(PARAMETERS["client_orderid"], arguments.client_orderid):
-        raise InvalidInput((Problem("client_orderid", wrong),))
-    check_journal(arguments.journal)
-    return asyncio.run(_ask_status(arguments.client_orderid, arguments.journal))
-
-
-async def _ask_status(client_orderid: str, journal: Path | None) -> int:
-    from rich.console import Console
-
-    from .answers import NotFound, StatusReport
-    from .report import print_history, print_outcome, print_report
-
-    console = Console()
-    async with make_client(read_settings(os.environ)) as client:
-        order: str | None = None
-        if journal is not None:
-            async with make_orchestrator(client, journal) as payouts:
-                outcome = await payouts.status(client_orderid)
-                events = await payouts.history(client_orderid)
-            order = outcome.paynet_order_id
-            console.print("journal:", highlight=False)
-            print_outcome(console, outcome)
-            console.print("history:", highlight=False)
-            print_history(console, events)
-        answer = await client.status(client_orderid, order)
-    console.print("gateway:", highlight=False)
-    if isinstance(answer, StatusReport):
-        print_report(console, answer)
-        if not answer.status.is_final:
-            return UNFINISHED
-        return 0 if answer.status == "approved" else 1
-    reason = "knows no such order" if isinstance(answer, NotFound) else answer.reason
-    console.print(f"  {reason}", markup=False, highlight=False, soft_wrap=True)
-    return UNFINISHED
-
-
-def _sandbox(arguments: argparse.Namespace) -> int:
-    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
-        asyncio.run(_serve_sandbox(arguments))
-    return 0
-
-
-async def _serve_sandbox(arguments: argparse.Namespace) -> None:
-    end_on_signals(ignore_interrupt=arguments.ignore_interrupt)
-    await run_sandbox(arguments)
-
-
-def _demo(arguments: argparse.Namespace) -> int:
-    from .demo import run_demo
-
-    directory = arguments.directory or Path(tempfile.mkdtemp(prefix="billblend-demo-"))
-    if (directory.exists() and not directory.is_dir()) or (directory / "payouts.db").exists():
-        wrong = "this is no directory, or holds an earlier demo; give a new one"
-        raise ConfigurationError(f"--directory {directory}: {wrong}")
-    directory.mkdir(parents=True, exist_ok=True)
-
-    async def pay(
-        settings: Settings, file: Path, journal: Path, out: Path, stop: Callable[[], object]
-    ) -> None:
-        plan = Plan(
-            journal=journal,
-            out=out,
-            polling=arguments.poll,
-            title="billblend demo",
-            again="its sandbox ends with the demo, so begin a new one",
-            at_cut=stop,
-        )
-        await run_batch(settings, read_batch(file), plan)
-
-    return asyncio.run(run_demo(directory, arguments.payouts, pay))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class Client:
         credentials: Login, key and merchant control.
         endpoint_id: The endpoint's number, or
         endpoint_group_id: the endpoint group's number.
-        base_url: ``sandbox``, ``production`` or a URL.
+        base_url: ``sandbox`` (the gateway's own), ``production`` or a URL.
         status_version: 2 (SHA-1 control) or 4 (RSA signature); by default 2 if the credentials
             hold a merchant control.
         transport: Sends what may move money, instead of httpx's own transport. Unless it is an

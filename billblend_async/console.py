@@ -1,6 +1,5 @@
 """What every command of ``billblend`` shares: its exit statuses, its voice, its signals."""
 
-import asyncio
 import contextlib
 import signal
 import sys
@@ -32,12 +31,12 @@ class Patience:
 
     Attributes:
         what: What is done, such as ``looking payouts up``.
-        whole: How many there are to do.
+        whole: How many there are to do; None where nobody knows.
         clock: Seconds, monotonic.
     """
 
     what: str
-    whole: int
+    whole: int | None = None
     clock: Callable[[], float] = time.monotonic
     _due: float = attrs.field(init=False)
 
@@ -47,9 +46,9 @@ class Patience:
 
     def hear(self, done: int) -> None:
         """Take in how many are done, and say it when it is time for that."""
-        if done < self.whole and self.clock() >= self._due:
+        if (self.whole is None or done < self.whole) and self.clock() >= self._due:
             self._due = self.clock() + _BETWEEN
-            say(f"{self.what}: {done:,} of {self.whole:,}")
+            say(f"{self.what}: {done:,}{'' if self.whole is None else f' of {self.whole:,}'}")
 
 
 def end_on_signals(*, ignore_interrupt: bool = False) -> None:
@@ -60,6 +59,8 @@ def end_on_signals(*, ignore_interrupt: bool = False) -> None:
     Args:
         ignore_interrupt: Whether SIGTERM alone does, since Ctrl-C is for somebody else.
     """
+    import asyncio  # by whoever serves something, and by nobody else
+
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
 
     def end() -> None:

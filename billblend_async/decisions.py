@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .batch import Batch, read_batch
+from .batch import Batch
 from .concurrency import side_by_side
 from .console import BAD_INPUT, UNFINISHED, say
-from .desk import check_journal, make_client, make_orchestrator
+from .desk import make_client, make_orchestrator
 from .ending import same_command
 from .errors import (
     BillblendError,
@@ -25,13 +25,17 @@ from .errors import (
     PayoutNotFound,
     Problem,
 )
+from .intake import add_reading, read_chosen, read_payouts
 from .limits import amounts_text
 from .links import stands
 from .models import Alarm, Doubt, Outcome, State
 from .options import POLL_HELP, polling, positive
-from .payroll import Plan, add_view, check_out, run_payouts
+from .payday import add_view, check_out
+from .payroll import Plan, run_payouts
+from .places import JOURNAL_HELP, read_place
 from .polling import Polling
 from .preflight import add_confirmation, confirm
+from .remarks import remarks
 from .request import PayoutRequest
 from .settings import read_settings
 from .survey import approvable, is_approvable, question
@@ -40,7 +44,7 @@ from .tally import Tally
 if TYPE_CHECKING:
     from .orchestrator import Orchestrator
 
-__all__ = ["add_approve", "add_attention", "add_journal", "add_withdraw"]
+__all__ = ["add_approve", "add_attention", "add_withdraw"]
 
 _DECISIONS: Final = {
     "list": "list the payouts that need a person: nothing is sent for them, or something is odd",
@@ -49,16 +53,6 @@ _DECISIONS: Final = {
     "acknowledge": "take finished payouts off the list, whose alarms or status error you know of",
 }
 _ALARMS: Final = (*(word.value for word in Alarm), "error")
-_DECLARATIONS: Final = {
-    "restored": (
-        "declare that the journal was restored from a copy: every payout is asked about before "
-        "anything is sent for it"
-    ),
-    "complete": (
-        "declare that nobody will hand in a payout again that the restored journal has lost: new "
-        "ones are sent without being asked about"
-    ),
-}
 
 
 def add_attention(attention: argparse.ArgumentParser) -> None:
@@ -66,7 +60,7 @@ def add_attention(attention: argparse.ArgumentParser) -> None:
     decisions = attention.add_subparsers(required=True, metavar="DECISION")
     for name, text in _DECISIONS.items():
         decision = decisions.add_parser(name, help=text, description=_sentence(text))
-        decision.add_argument("--journal", type=Path, required=True, help="the journal")
+        decision.add_argument("--journal", type=read_place, required=True, help=JOURNAL_HELP)
         if name != "acknowledge":
             decision.add_argument(
                 "--doubt", choices=[word.value for word in Doubt], help="only those with this doubt"
@@ -76,6 +70,7 @@ def add_attention(attention: argparse.ArgumentParser) -> None:
                 "--alarm", choices=_ALARMS, help="only those with this alarm or status"
             )
         decision.add_argument("--batch", type=Path, metavar="FILE", help="only those of this file")
+        add_reading(decision)
         if name != "list":
             decision.add_argument("client_orderid", nargs="*", help="payouts, or else a filter")
             decision.add_argument("--who", required=True, help="your name, for the record")
@@ -92,7 +87,8 @@ def add_approve(approve: argparse.ArgumentParser) -> None:
     """Give ``billblend approve`` its options."""
     approve.add_argument("file", type=Path, help="the file that was run with --check-only")
     approve.add_argument("client_orderid", nargs="*", help="only these of its payouts")
-    approve.add_argument("--journal", type=Path, required=True, help="the journal")
+    add_reading(approve)
+    approve.add_argument("--journal", type=read_place, required=True, help=JOURNAL_HELP)
     approve.add_argument("--out", type=Path, required=True, help="the results file to write")
     approve.add_argument("--who", required=True, help="your name, for the record")
     approve.add_argument("--concurrency", type=positive, default=1000, help="most payouts at once")
@@ -105,10 +101,10 @@ def add_approve(approve: argparse.ArgumentParser) -> None:
 
 
 def _approve(arguments: argparse.Namespace) -> int:
-    check_journal(arguments.journal)
+    arguments.journal.check()
     if not arguments.who.strip():
         raise InvalidInput((Problem("--who", "is empty; give your name, for the record"),))
-    batch, settings = read_batch(arguments.file), read_settings(os.environ)
+    batch, settings = read_payouts(arguments.file, arguments), read_settings(os.environ)
     check_out(arguments.out, arguments.file, arguments.journal)
     rows = {row.request.client_orderid for row in batch.rows}
     unknown = [name for name in arguments.client_orderid if name not in rows]
@@ -121,6 +117,7 @@ def _approve(arguments: argparse.Namespace) -> int:
         confirm(
             what,
             details,
+            remarks(batch, {payout.client_orderid for payout in found}),
             endpoint=settings.endpoint,
             journal=arguments.journal,
             is_given=arguments.yes,
@@ -187,14 +184,14 @@ def _announce(waiting: Sequence[Outcome]) -> None:
 def add_withdraw(withdraw: argparse.ArgumentParser) -> None:
     """Give ``billblend withdraw`` its options."""
     withdraw.add_argument("client_orderid", nargs="+", help="payouts that are not paid yet")
-    withdraw.add_argument("--journal", type=Path, required=True, help="the journal")
+    withdraw.add_argument("--journal", type=read_place, required=True, help=JOURNAL_HELP)
     withdraw.add_argument("--who", required=True, help="your name, for the record")
     withdraw.add_argument("--why", required=True, help="your reason, for the record")
     withdraw.set_defaults(run=_withdraw)
 
 
 def _withdraw(arguments: argparse.Namespace) -> int:
-    check_journal(arguments.journal)
+    arguments.journal.check()
     return asyncio.run(_withdraw_all(arguments))
 
 
@@ -208,28 +205,19 @@ async def _withdraw_all(arguments: argparse.Namespace) -> int:
     return 0 if decided == len(names) else BAD_INPUT
 
 
-def add_journal(journal: argparse.ArgumentParser) -> None:
-    """Give ``billblend journal`` its commands."""
-    declarations = journal.add_subparsers(required=True, metavar="DECLARATION")
-    for name, text in _DECLARATIONS.items():
-        declaration = declarations.add_parser(name, help=text, description=_sentence(text))
-        declaration.add_argument("--journal", type=Path, required=True, help="the journal")
-        declaration.set_defaults(run=_journal, declaration=name)
-
-
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
 def _attention(arguments: argparse.Namespace) -> int:
-    check_journal(arguments.journal)
+    arguments.journal.check()
     named = arguments.client_orderid
     filtered = arguments.doubt or arguments.alarm or arguments.batch
     if arguments.decision != "list" and bool(named) is bool(filtered):
         option = "--alarm" if arguments.decision == "acknowledge" else "--doubt"
         wrong = f"give payouts, or {option} or --batch for all of those"
         raise InvalidInput((Problem("client_orderid", wrong),))
-    batch = None if arguments.batch is None else read_batch(arguments.batch)
+    batch = read_chosen(arguments)
     parked = [] if named else asyncio.run(_parked(arguments, batch))
     if arguments.decision == "list":
         return _list(parked)
@@ -325,26 +313,3 @@ def _decided(told: Outcome) -> str:
         return f"{told.state}; run its file again to send it"
     seen = f"; acknowledged: {', '.join(told.acknowledged)}" if told.acknowledged else ""
     return f"{told.status or told.state}{seen}"
-
-
-def _journal(arguments: argparse.Namespace) -> int:
-    check_journal(arguments.journal)
-    return asyncio.run(_declare(arguments))
-
-
-async def _declare(arguments: argparse.Namespace) -> int:
-    async with (
-        make_client(read_settings(os.environ)) as client,
-        make_orchestrator(client, arguments.journal) as payouts,
-    ):
-        if arguments.declaration == "complete":
-            await payouts.declare_complete()
-            print("New payouts are sent without being asked about.")
-            return 0
-        marked = await payouts.declare_restored()
-    print(
-        f"{marked} unfinished payouts, and all that are handed in from now on, are asked about "
-        "before anything is sent. When every file since the copy has been run again, say: "
-        "billblend journal complete"
-    )
-    return 0

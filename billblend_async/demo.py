@@ -1,21 +1,28 @@
-"""A batch of payouts against the sandbox in a process of its own, and its ledger to compare."""
+"""A batch of payouts against the built-in sandbox as its own process, and its ledger."""
 
+import argparse
 import asyncio
 import csv
 import json
 import shlex
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+import tempfile
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.request import ProxyHandler, build_opener
 
+from .batch import read_batch
 from .console import UNFINISHED
 from .errors import ConfigurationError
+from .options import POLL_HELP, polling, positive
+from .payroll import Plan, run_batch
+from .places import FilePlace
+from .polling import Polling
 from .settings import Settings, read_settings
 
-__all__ = ["run_demo"]
+__all__ = ["add_demo"]
 
 _RECEIVERS: Final = (
     *(("1234567890", "approved"),) * 8,
@@ -27,18 +34,27 @@ _CURRENCIES: Final = ("USD", "EUR", "GBP")
 _STARTING_TAKES_AT_MOST: Final = 30.0
 
 
-async def run_demo(
-    directory: Path,
-    payouts: int,
-    pay: Callable[[Settings, Path, Path, Path, Callable[[], object]], Coroutine[Any, Any, None]],
-) -> int:
-    """Write a file of payouts, pay it against the sandbox, and compare with the sandbox's ledger.
+def add_demo(demo: argparse.ArgumentParser) -> None:
+    """Give ``billblend demo`` its options."""
+    demo.add_argument("--payouts", type=positive, default=240, help="how many rows")
+    demo.add_argument(
+        "--directory", type=Path, metavar="FOLDER", help="where to put the files (a new one)"
+    )
+    demo.add_argument("--poll", type=polling, default=Polling(), metavar="MIN:MAX", help=POLL_HELP)
+    demo.set_defaults(run=_demo)
 
-    Args:
-        directory: Where the files go.
-        payouts: How many rows.
-        pay: Pays a file with settings, into a journal and a results file; given what stops the
-            sandbox, for the case that nothing else is left to do so.
+
+def _demo(arguments: argparse.Namespace) -> int:
+    directory = arguments.directory or Path(tempfile.mkdtemp(prefix="billblend-demo-"))
+    if (directory.exists() and not directory.is_dir()) or (directory / "payouts.db").exists():
+        wrong = "this is no directory, or holds an earlier demo; give a new one"
+        raise ConfigurationError(f"--directory {directory}: {wrong}")
+    directory.mkdir(parents=True, exist_ok=True)
+    return asyncio.run(_run(directory, arguments.payouts, arguments.poll))
+
+
+async def _run(directory: Path, payouts: int, poll: Polling) -> int:
+    """Write a file of payouts, pay it against the built-in sandbox, and compare with its ledger.
 
     Returns:
         0 when the ledger agrees with every row, 1 when it does not, 2 when it was interrupted.
@@ -47,7 +63,15 @@ async def run_demo(
     expected = _write_payouts(file, payouts)
     print(f"{payouts} payouts in {file}", flush=True)
     async with _sandbox() as (settings, stop):
-        await pay(settings, file, directory / "payouts.db", results, stop)
+        plan = Plan(
+            journal=FilePlace(directory / "payouts.db"),
+            out=results,
+            polling=poll,
+            title="billblend demo",
+            again="its sandbox ends with the demo, so begin a new one",
+            at_cut=stop,  # nothing else is left to stop it then
+        )
+        await run_batch(settings, read_batch(file), plan)
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             return UNFINISHED  # what was not paid cannot agree with anything
@@ -112,7 +136,9 @@ async def _read_exports(process: asyncio.subprocess.Process) -> dict[str, str]:
     except TimeoutError:
         exports.clear()
     if "BILLBLEND_ENDPOINT_ID" not in exports:
-        raise ConfigurationError("the sandbox did not start; run: billblend sandbox --port 0")
+        raise ConfigurationError(
+            "the built-in sandbox did not start; run: billblend sandbox --port 0"
+        )
     return exports
 
 

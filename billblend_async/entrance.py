@@ -44,8 +44,9 @@ def enter() -> NoReturn:
 
 def _run(on_interrupt: Any) -> int:  # noqa: ANN401 - a signal's handler
     try:
-        from .cli import main
+        from .cli import load, main
 
+        load(sys.argv[1:])
         signal.signal(signal.SIGINT, on_interrupt)
         return main()
     except SystemExit as end:

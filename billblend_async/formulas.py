@@ -10,6 +10,8 @@ _FORMULA: Final = re.compile(rf"[\s\0]*[{_TRIGGERS}]|[\t\r\n]")
 """What a spreadsheet takes for a formula, or for the beginning of one."""
 _INNER_FORMULA: Final = re.compile(rf"([,;\t\r\n\"][\s\"]*)(?=[{_TRIGGERS}])")
 """Where another spreadsheet, which expects another delimiter, would see a cell begin."""
+_SUSPECT: Final = re.compile(rf"[{_TRIGGERS}]|\A[\t\r\n]")
+"""What neither of them is without: most cells hold none of it, and are looked at once."""
 _CALCULATION: Final = re.compile(r"[-+0-9 ().,]*")
 """A number, or a phone number: it can call nothing."""
 
@@ -19,7 +21,7 @@ def harmless(cell: str) -> str:
 
     Plain numbers stay as they are, and so do phone numbers: they can call nothing.
     """
-    if not cell or _CALCULATION.fullmatch(cell):
+    if not _SUSPECT.search(cell) or _CALCULATION.fullmatch(cell):
         return cell
     if _FORMULA.match(cell):
         cell = f"'{cell}"

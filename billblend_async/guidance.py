@@ -2,11 +2,12 @@
 
 import argparse
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["complete", "explain"]
+__all__ = ["complete", "explain", "nearest"]
 
 _WIDTH: Final = 78
 _MOST_CHOICES: Final = 4
@@ -38,20 +39,26 @@ _TEXTS: Final = {
         "takes a new client_orderid."
     ),
     "journal": (
-        "Declare what a journal cannot know by itself: that it was restored from a copy, and "
-        "later that nothing is missing from it any more."
+        "Make the tables of a journal in PostgreSQL, or declare what a journal cannot know by "
+        "itself: that it was restored from a copy, and later that nothing is missing from it."
+    ),
+    "take-over": (
+        "Let living processes of a DBOS application go on with the payouts of dead ones. To be "
+        "wrong about who is dead is harmless: each send still leaves once. Nothing is sent from "
+        "here, and no settings are needed."
     ),
     "listen": (
         "Take the gateway's callbacks in for payouts that other processes run on the same "
         "journal. It never sends a payout. It speaks plain HTTP: put your TLS in front of it."
     ),
     "sandbox": (
-        "Run a gateway to play against on this machine, and print the settings to use with it. "
-        "Each start is a new one with a new key: begin a new journal with it."
+        "Run the built-in sandbox, a gateway to play against on this machine, and print the "
+        "settings to use with it. Each start is a new one with a new key: begin a new journal with "
+        "it. The setting BILLBLEND_BASE_URL=sandbox leads to another: the gateway's own sandbox."
     ),
     "demo": (
-        "Pay a sample file against a sandbox of its own and compare the results with the "
-        "sandbox's books. It needs no settings and no network."
+        "Pay a sample file against a built-in sandbox of its own and compare the results with the "
+        "books of that. It needs no settings and no network."
     ),
 }
 _EXAMPLES: Final = {
@@ -61,6 +68,7 @@ _EXAMPLES: Final = {
     "approve": "billblend approve payouts.csv --journal payouts.db --out results.csv --who ann",
     "withdraw": 'billblend withdraw po-2 --journal payouts.db --who ann --why "wrong amount"',
     "journal": "billblend journal restored --journal payouts.db",
+    "take-over": "billblend take-over machine-7 --database postgresql://dbos@db/payouts_dbos",
     "listen": "billblend listen --journal payouts.db --port 8080",
     "sandbox": "billblend sandbox --fault payout-pay:drop_after:0.1",
     "demo": "billblend demo --payouts 60",
@@ -104,3 +112,18 @@ def explain(commands: Mapping[str, argparse.ArgumentParser]) -> None:
         if example := _EXAMPLES.get(name):
             rest = f"\n\n{command.epilog}" if command.epilog else ""
             command.epilog = f"example:\n  {example}{rest}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Find what was meant by an option or a command that does not exist; empty where that is open.
+
+    Args:
+        word: What was typed, without a value.
+        known: What there is.
+    """
+    typed = word.lstrip("-").lower().replace("_", "-")
+    names = {name.lstrip("-"): name for name in known}
+    near = get_close_matches(typed, names)
+    # Of --who and --why, --woh is rather the one with the same letters.
+    meant = min(near, key=lambda name: sorted(name) != sorted(typed), default=None)
+    return "" if meant is None else names[meant]

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Final
 
 from .batch import Batch
@@ -21,18 +21,24 @@ _ADVICE: Final = (
 )
 
 
-def find_similar(batch: Batch, held: Collection[str]) -> list[Problem]:
+def find_similar(batch: Batch, known: Container[str], held: Iterable[str]) -> list[Problem]:
     """Name the rows whose id is new and looks like another one of the file or of the journal.
 
     Args:
         batch: The file.
-        held: All ids that the journal holds.
+        known: Which of its ids the journal holds.
+        held: All ids that the journal holds; they may be millions, and few of them are kept.
     """
-    known = frozenset(held)
     rows = [row for row in batch.rows if row.request.client_orderid not in known]
     if not rows:
         return []
-    seen = {shape: f"{name} in the journal" for name in held for shape in shapes(name)}
+    wanted = {shape for row in rows for shape in shapes(row.request.client_orderid)}
+    seen = {
+        shape: f"{name} in the journal"
+        for name in held
+        for shape in shapes(name)
+        if shape in wanted
+    }
     problems = []
     for row in rows:
         name = row.request.client_orderid

@@ -12,6 +12,7 @@ import attrs
 from .batch import Batch
 from .errors import InvalidInput, Problem
 from .models import Outcome
+from .notation import misread, with_point
 from .payout import Payout
 from .request import PayoutRequest
 
@@ -20,7 +21,7 @@ __all__ = ["Limits", "add_limits", "amounts_text", "check_limits", "limits_of"]
 Amount = PayoutRequest | Outcome | Payout
 """Whatever has an amount and a currency."""
 
-_AMOUNT: Final = r"[0-9]{1,40}(?:\.[0-9]{1,40})?"
+_AMOUNT: Final = r"[0-9]{1,40}(?:[.,][0-9]{1,40})?"
 _NAMED_AMOUNT: Final = re.compile(rf"([A-Z]{{3}})=({_AMOUNT})")
 
 
@@ -59,27 +60,28 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _named_amount(text: str) -> tuple[str, Decimal]:
+def _named_amount(text: str) -> tuple[str, str]:
     named = _NAMED_AMOUNT.fullmatch(text)
     if named is None:
         raise argparse.ArgumentTypeError("must be CURRENCY=AMOUNT, such as EUR=1234.50")
-    return named[1], Decimal(named[2])
+    return named[1], named[2]
 
 
-def _limit(text: str) -> tuple[str, Decimal]:
+def _limit(text: str) -> tuple[str, str]:
     if re.fullmatch(_AMOUNT, text):
-        return "", Decimal(text)
+        return "", text
     if _NAMED_AMOUNT.fullmatch(text):
         return _named_amount(text)
     raise argparse.ArgumentTypeError("must be CURRENCY=AMOUNT or AMOUNT, such as EUR=500 or 500")
 
 
 def limits_of(arguments: argparse.Namespace) -> Limits:
-    """Read the limits of a command line.
+    """Read the limits of a command line, whose amounts are written as those of its file.
 
     Raises:
-        InvalidInput: One is given twice.
+        InvalidInput: One is given twice, or has a comma or a point that may say something else.
     """
+    decimal_comma = arguments.decimal_comma
     given = {"--expect-total": arguments.expect_total, "--max-amount": arguments.max_amount}
     problems = [
         Problem(f"{option} {currency}".rstrip(), "is given twice; give it once")
@@ -87,10 +89,22 @@ def limits_of(arguments: argparse.Namespace) -> Limits:
         for currency, times in Counter(currency for currency, _ in amounts).items()
         if times > 1
     ]
+    problems += (
+        Problem(f"{option} {currency}".rstrip(), wrong)
+        for option, amounts in given.items()
+        for currency, text in amounts
+        if (wrong := misread(text, decimal_comma=decimal_comma))
+    )
     if problems:
         raise InvalidInput(tuple(problems))
-    most = dict(arguments.max_amount)
-    return Limits(totals=dict(arguments.expect_total), most_of_any=most.pop("", None), most=most)
+    totals, most = (
+        {
+            currency: Decimal(with_point(text, decimal_comma=decimal_comma))
+            for currency, text in amounts
+        }
+        for amounts in given.values()
+    )
+    return Limits(totals=totals, most_of_any=most.pop("", None), most=most)
 
 
 def check_limits(batch: Batch, limits: Limits) -> None:

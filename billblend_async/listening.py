@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import logging
 import os
-from pathlib import Path
 from typing import Final
 
 from .callbacks import LONGEST_QUERY
@@ -13,6 +12,7 @@ from .console import end_on_signals
 from .desk import make_client, make_orchestrator
 from .endpoint import CallbackEndpoint
 from .errors import ConfigurationError
+from .places import Place, read_place
 from .settings import Settings, read_settings
 
 __all__ = ["add_listen"]
@@ -28,9 +28,9 @@ def add_listen(listen: argparse.ArgumentParser) -> None:
     """Give ``billblend listen`` its options."""
     listen.add_argument(
         "--journal",
-        type=Path,
+        type=read_place,
         required=True,
-        help="the journal of the payouts; it is made if it is not there",
+        help="the journal of the payouts: a file, made if it is not there, or an address",
     )
     listen.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     listen.add_argument("--port", type=int, default=8080, help="0 takes a free one")
@@ -50,7 +50,7 @@ def _listen(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(settings: Settings, journal: Path, host: str, port: int) -> None:
+async def _serve(settings: Settings, journal: Place, host: str, port: int) -> None:
     """Take callbacks in at any path until a signal ends it; nothing is ever sent from here."""
     from .server import Server, Wall, take_port
 

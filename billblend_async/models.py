@@ -25,8 +25,10 @@ __all__ = [
     "State",
     "is_callback_address",
     "is_loopback",
+    "is_own_sandbox",
     "is_safe_link",
     "moves_real_money",
+    "place_of",
 ]
 
 BASE_URLS: Final = {
@@ -45,8 +47,9 @@ class Endpoint:
     """Where the gateway is and which of its endpoints is ours.
 
     Attributes:
-        base_url: ``sandbox``, ``production`` or the URL up to and with ``/checkout``: https, or
-            plain http for a loopback address.
+        base_url: ``sandbox`` (the gateway's own, at sandbox.billblend.com), ``production``, or the
+            URL up to and with ``/checkout``: https, or plain http for a loopback address, such as
+            that of the built-in sandbox.
         endpoint_id: The endpoint's number (one currency).
         endpoint_group_id: The endpoint group's number (several currencies); give one of the two.
 
@@ -120,11 +123,27 @@ def is_loopback(host: str) -> bool:
 def moves_real_money(base_url: str) -> bool:
     """Tell whether money that moves at an address may be real.
 
-    It is everywhere but in the gateway's sandbox and on this machine: the gateway is also reached
-    under names of its partners.
+    It is everywhere but in the gateway's own sandbox and on this machine: the gateway is also
+    reached under names of its partners.
     """
-    host = (urlsplit(base_url).hostname or "").rstrip(".")
-    return not is_loopback(host) and host != urlsplit(BASE_URLS["sandbox"]).hostname
+    return not is_loopback(_host(base_url)) and not is_own_sandbox(base_url)
+
+
+def is_own_sandbox(base_url: str) -> bool:
+    """Tell whether an address is the gateway's own sandbox, which the built-in one is not."""
+    return _host(base_url) == urlsplit(BASE_URLS["sandbox"]).hostname
+
+
+def place_of(base_url: str) -> str:
+    """Name where the gateway is so that nobody takes one of its places for another."""
+    host = _host(base_url)
+    if is_own_sandbox(base_url):
+        return f"{host}, the gateway's own sandbox"
+    return f"{host}, on this machine" if is_loopback(host) else host
+
+
+def _host(base_url: str) -> str:
+    return (urlsplit(base_url).hostname or "").rstrip(".")
 
 
 def is_safe_link(url: str) -> bool:
@@ -363,15 +382,11 @@ class Outcome:
 
     @property
     def concerns(self) -> tuple[str, ...]:
-        """What a person must look at, each in one word: the doubt, the alarms, ``error``.
-
-        What a person has acknowledged is none of it any more.
-        """
+        """What a person must look at, in words: the doubt, the open alarms, ``error``."""
         doubt = self.doubt if self.state is State.ATTENTION else None
         error = self.status if self.needs_reconciliation else None
         # An alarm that only repeats the doubt is no second one.
-        words = dict.fromkeys(map(str, filter(None, (doubt, *self.open_alarms, error))))
-        return tuple(words)
+        return tuple(dict.fromkeys(map(str, filter(None, (doubt, *self.open_alarms, error)))))
 
     @property
     def needs_reconciliation(self) -> bool:

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from .currencies import EXPONENTS
+
 __all__ = [
     "Kind",
     "Need",
@@ -30,22 +32,6 @@ __all__ = [
 
 AMOUNT_LENGTH: Final = 10
 """Characters of an amount on the wire, the point included (document 3.24)."""
-
-_CURRENCIES: Final = {
-    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
-    2: "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN "
-    "BZD CAD CDF CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP "
-    "GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL "
-    "MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK "
-    "PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB "
-    "TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VES WST XCD XCG YER ZAR ZMW ZWG",
-    3: "BHD IQD JOD KWD LYD OMR TND",
-    4: "CLF UYW",
-}
-_EXPONENTS: Final = {
-    code: exponent for exponent, codes in _CURRENCIES.items() for code in codes.split()
-}
-"""Decimals of each currency of ISO 4217; a code that is not listed is not limited."""
 
 
 class Kind(enum.Enum):
@@ -115,7 +101,7 @@ def parameter(kind: Kind, longest: int | None = None, **rest: Any) -> Any:  # no
 
 def decimals(currency: str) -> int:
     """Tell how many decimals a currency has; none for one that ISO 4217 does not list."""
-    return _EXPONENTS.get(currency, 0)
+    return EXPONENTS.get(currency, 0)
 
 
 def amount_text(amount: Decimal, currency: str) -> str:
@@ -124,7 +110,7 @@ def amount_text(amount: Decimal, currency: str) -> str:
     Zeros past the currency's own decimals are dropped, so that a ``Decimal("10.4200")`` of a
     database column travels as ``10.42``.
     """
-    exponent = _EXPONENTS.get(currency)
+    exponent = EXPONENTS.get(currency)
     places = amount.as_tuple().exponent
     if exponent is not None and isinstance(places, int) and -places > exponent:
         shorter = amount.quantize(Decimal((0, (1,), -exponent)), context=_CONTEXT)
@@ -151,7 +137,7 @@ def check_amount(amount: object, currency: object) -> str | None:
     text = amount_text(amount, currency if isinstance(currency, str) else "")
     if len(text) > AMOUNT_LENGTH:
         return too_long
-    exponent = _EXPONENTS.get(currency) if isinstance(currency, str) else None
+    exponent = EXPONENTS.get(currency) if isinstance(currency, str) else None
     if exponent is not None and len(text.partition(".")[2]) > exponent:
         return f"has more decimals than {currency}, which has {exponent}"
     return None

@@ -4,13 +4,15 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from .batch import Batch, read_batch
-from .desk import check_content
+from .batch import Batch
+from .console import say
 from .errors import ConfigurationError
+from .intake import add_reading, read_payouts
 from .limits import add_limits, amounts_text, check_limits, limits_of
-from .models import Endpoint, Flow, moves_real_money
+from .models import Endpoint, Flow, is_own_sandbox, moves_real_money, place_of
+from .places import Place
+from .remarks import remarks
 from .request import PayoutRequest
 from .results import are_results, told_names
 from .settings import Settings
@@ -32,9 +34,9 @@ def add_preflight(pay: argparse.ArgumentParser) -> None:
         help="take ids that differ from others of the file or journal only in case, spaces, "
         "hyphens, leading zeros or the like",
     )
+    add_reading(pay)
     add_limits(pay)
     add_confirmation(pay)
-    pay.set_defaults(refuse=pay.error)
 
 
 def add_confirmation(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +55,7 @@ def read_file(arguments: argparse.Namespace) -> Batch:
     if missing and not arguments.dry_run:
         arguments.refuse(f"the following arguments are required: {', '.join(missing)}")
     limits = limits_of(arguments)
-    batch = read_batch(arguments.file)
+    batch = read_payouts(arguments.file, arguments)
     check_limits(batch, limits)
     if arguments.dry_run:
         told = _told([row.request for row in batch.rows])
@@ -71,7 +73,8 @@ def is_cleared(
         ConfigurationError: The journal is none, or nobody says yes.
         JournalError: The journal cannot be read, or is somebody else's.
     """
-    check_content(arguments.journal)
+    if arguments.journal is not None:
+        arguments.journal.check(must_exist=False)
     found = survey(
         batch,
         arguments.journal,
@@ -82,17 +85,24 @@ def is_cleared(
     )
     if found.is_first and None not in (arguments.journal, arguments.out):
         _check_first(batch, arguments.journal, arguments.out)
+    moving = found.moving
+    told = remarks(batch, {request.client_orderid for request in moving})
     if arguments.dry_run:
         print("without a journal:" if arguments.journal is None else f"{_with(arguments.journal)}:")
         for group in found.groups():
             print(group)
+        for remark in told:
+            # Where machines read stdout, a warning is for people.
+            print(remark, file=sys.stderr if arguments.json else sys.stdout)
+        print(f"A run goes to {place_of(settings.endpoint.base_url)}.")
         print("Nothing was sent or written.")
         return False
     if not found.is_finished:
-        moving, verb = found.moving, "pay" if pay else "check"
+        verb = "pay" if pay else "check"
         confirm(
             f"{verb} {_told(moving)}" if moving else "ask about payouts that are left to a person",
             found.groups(),
+            told,
             endpoint=settings.endpoint,
             journal=arguments.journal,
             is_given=arguments.yes,
@@ -100,7 +110,7 @@ def is_cleared(
     return True
 
 
-def _check_first(batch: Batch, journal: Path, out: Path) -> None:
+def _check_first(batch: Batch, journal: Place, out: Path) -> None:
     """Refuse a journal without payouts where the results of the file's payouts are there.
 
     Raises:
@@ -113,7 +123,7 @@ def _check_first(batch: Batch, journal: Path, out: Path) -> None:
     else:
         ids = (row.request.client_orderid for row in batch.rows)
         # A run that was stopped before its first payout leaves a journal without any.
-        is_there = journal.exists()
+        is_there = not journal.is_new()
         known = [name for name in ids if told.get(name, False) or (name in told and not is_there)]
         if not known:
             return
@@ -128,26 +138,29 @@ def _told(requests: Sequence[PayoutRequest]) -> str:
     return f"{len(requests):,} payout(s), {amounts_text(requests)}"
 
 
-def _with(journal: Path) -> str:
+def _with(journal: Place) -> str:
     """Name a journal; one that is not there knows nobody who was paid, so its path may be wrong."""
-    return f"with the {'' if journal.exists() else 'new '}journal {journal}"
+    return f"with the {'new ' if journal.is_new() else ''}journal {journal}"
 
 
 def confirm(
     what: str,
     details: Iterable[object],
+    warnings: Sequence[str] = (),
     *,
     endpoint: Endpoint,
-    journal: Path,
+    journal: Place,
     is_given: bool,
     always: bool = False,
 ) -> None:
-    """Let a person say yes before real money moves.
+    """Let a person say yes before real money moves, and tell what to look at before anything does.
 
     Args:
         what: What is about to happen, such as ``pay 2 payouts``.
         details: Lines that say more.
-        endpoint: Where; the sandbox and this machine move no money, so nobody is asked.
+        warnings: What looks wrong and may be right; it is told also where nobody is asked.
+        endpoint: Where; the gateway's own sandbox, which is named, and this machine move no money,
+            so nobody is asked.
         journal: The journal.
         is_given: Whether the command line says yes already.
         always: Whether to ask there too.
@@ -155,18 +168,26 @@ def confirm(
     Raises:
         ConfigurationError: Nobody can be asked, or they do not say yes.
     """
-    host = (urlsplit(endpoint.base_url).hostname or "").rstrip(".")
-    is_real = moves_real_money(endpoint.base_url)
+    place, is_real = place_of(endpoint.base_url), moves_real_money(endpoint.base_url)
     if not (is_real or always):
+        if is_own_sandbox(endpoint.base_url):
+            say(f"about to {what}, at {place}")
+        _warn(warnings)
         return
-    lines = [f"About to {what}", *map(str, details), f"{_with(journal)}, at {host}."]
+    lines = [f"About to {what}", *map(str, details), *warnings, f"{_with(journal)}, at {place}."]
     if is_given:  # nobody is asked, and a log can tell all the same
         print("\n".join(lines), file=sys.stderr, flush=True)
         return
     if sys.stdin is None or not sys.stdin.isatty():
-        why = f"{host} may move real money, and " if is_real else ""
+        _warn(warnings)
+        why = f"{place} may move real money, and " if is_real else ""
         raise ConfigurationError(f"{why}nobody can be asked here; add --yes to {what}")
     print("\n".join(lines), file=sys.stderr)
     print("Type yes to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() != "yes":
         raise ConfigurationError("not confirmed, so nothing was sent")
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        say(warning)

@@ -1,7 +1,6 @@
 """The payout that the caller wants: every request parameter of document 3.24, checked at once."""
 
 import functools
-import hashlib
 import hmac
 import json
 from collections.abc import Iterator, Mapping
@@ -199,9 +198,9 @@ class PayoutRequest:
             key: The secret kept beside the journal; without it a short account number could be
                 found by trying them all.
         """
-        receiver = {name: text for name, text in self.given() if PARAMETERS[name].receiver}
-        canonical = json.dumps(receiver, sort_keys=True, ensure_ascii=True)
-        return hmac.new(key, canonical.encode(), hashlib.sha256).hexdigest()
+        given = ((name, getattr(self, name)) for name in _RECEIVER)
+        receiver = {name: str(value) for name, value in given if value is not None}
+        return hmac.digest(key, _CANONICAL.encode(receiver).encode(), "sha256").hex()
 
     @property
     def receiver_hint(self) -> str | None:
@@ -211,6 +210,15 @@ class PayoutRequest:
             if value is not None:
                 return value[-4:] if len(value) >= 8 else None
         return None
+
+    @property
+    def names_receiver(self) -> bool:
+        """Whether it says whom to pay: a card, an account, a wallet, a person's number or address.
+
+        A name alone, or a bank alone, does not. A payout without any is legal where the receiver
+        fills in a form behind the redirect link.
+        """
+        return any(getattr(self, name) is not None for name in _IDENTIFYING)
 
     def _problems(self, given: Mapping[str, object]) -> Iterator[Problem]:
         for name, value in given.items():
@@ -277,6 +285,18 @@ _NUMBERED_RECEIVERS: Final = (
     "ewallet_wallet",
     "crypto_wallet_address",
 )
+_IDENTIFYING: Final = (
+    *_NUMBERED_RECEIVERS,
+    "card_recurring_payment_id",
+    "recurring_payment_id",
+    "customer_id",
+    "merchant_customer_identifier",
+    "receiver_phone",
+    "receiver_email",
+    "receiver_identity_document_number",
+    "receiver_inn",
+    "legal_person_document_number",
+)
 _STAND_INS: Final[dict[Kind, str | Decimal]] = {
     Kind.TEXT: "-",
     Kind.AMOUNT: Decimal(1),
@@ -288,6 +308,8 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
 }
 """Every parameter of a payout by its name, in the order of document 3.24."""
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
+_RECEIVER: Final = tuple(name for name, row in PARAMETERS.items() if row.receiver)
 _NEEDED: Final = tuple(name for name, row in PARAMETERS.items() if row.need is _REQUIRED)
 
 PARAMETER_NAMES: Final[Mapping[str, str]] = {

@@ -10,6 +10,7 @@ import attrs
 from .errors import ConfigurationError
 from .keys import Credentials
 from .models import Endpoint, is_callback_address
+from .places import JOURNAL_KEY, JOURNAL_SCHEMA
 
 __all__ = ["NAMES", "Settings", "read_settings"]
 
@@ -25,8 +26,10 @@ NAMES: Final = (
     "BILLBLEND_STATUS_VERSION",
     "BILLBLEND_POLL_TRANSPORT",
     "BILLBLEND_SERVER_CALLBACK_URL",
+    JOURNAL_KEY,
+    JOURNAL_SCHEMA,
 )
-"""Every setting that is read."""
+"""Every setting that is read, by this or by who opens the journal."""
 _VARIABLES: Final = {
     "login": "BILLBLEND_LOGIN",
     "private_key": "BILLBLEND_PRIVATE_KEY, the content of its file",

@@ -1,7 +1,6 @@
 """Where the payouts of a file stand before a run, from the journal, which is not changed."""
 
-from collections.abc import Container, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -13,6 +12,7 @@ from .likeness import find_similar
 from .limits import amounts_text
 from .models import Flow, OpenReason, Outcome, State
 from .payout import Payout, differences, outcome
+from .places import Place
 from .request import PayoutRequest
 from .settings import Settings
 
@@ -111,7 +111,7 @@ class Survey:
 
 def survey(
     batch: Batch,
-    journal: Path | None,
+    journal: Place | None,
     settings: Settings,
     *,
     flow: Flow,
@@ -133,11 +133,11 @@ def survey(
             others; every line is named.
         JournalError: The journal cannot be read, or is somebody else's.
     """
-    found, key, names = _find(batch, journal, settings)
-    problems = [] if similar_ids else find_similar(batch, names)
+    held = _find(batch, journal, settings, compares_ids=not similar_ids)
+    found, problems = held.payouts, list(held.similar)
     for row in batch.rows:
         payout = found.get(row.request.client_orderid)
-        wrong = "" if payout is None else _conflict(payout, row.request, key, flow, pay=pay)
+        wrong = "" if payout is None else _conflict(payout, row.request, held.key, flow, pay=pay)
         if wrong:
             problems.append(Problem(batch.place(row, "client_orderid"), wrong))
     if problems:
@@ -146,23 +146,23 @@ def survey(
     outcomes = {name: outcome(payout) for name, payout in found.items()}
     released = frozenset(name for name, payout in found.items() if is_released(payout))
     new = new if pay else "to be checked only"
-    return Survey(batch, outcomes, new, released, is_first=not names)
+    return Survey(batch, outcomes, new, released, is_first=held.is_first)
 
 
 def approvable(
-    batch: Batch, journal: Path, settings: Settings, names: Container[str]
+    batch: Batch, journal: Place, settings: Settings, names: Container[str]
 ) -> list[Payout]:
     """List the payouts of a file, among these names, that an approval pays.
 
     Raises:
         JournalError: The journal cannot be read, or is somebody else's.
     """
-    found, key, _ = _find(batch, journal, settings)
+    held = _find(batch, journal, settings)
     same = (
-        found[row.request.client_orderid]
+        payout
         for row in batch.rows
-        if row.request.client_orderid in found
-        and not differences(found[row.request.client_orderid], row.request, key)
+        if (payout := held.payouts.get(row.request.client_orderid)) is not None
+        and not differences(payout, row.request, held.key)
     )
     return [
         payout
@@ -201,26 +201,52 @@ def is_approvable(told: Outcome) -> bool:
     return awaits or (told.approved_by is not None and not told.is_finished)
 
 
+@attrs.frozen
+class _Held:
+    """What a journal says to a file.
+
+    Attributes:
+        payouts: Those of the file that it knows.
+        key: The secret of its fingerprints.
+        similar: Ids of the file that are new and look like others.
+        is_first: Whether it holds no payout at all.
+    """
+
+    payouts: Mapping[str, Payout]
+    key: bytes
+    similar: Sequence[Problem]
+    is_first: bool
+
+
 def _find(
-    batch: Batch, journal: Path | None, settings: Settings
-) -> tuple[dict[str, Payout], bytes, list[str]]:
-    """Read the payouts of a file that the journal knows, its fingerprints' key and all its ids."""
+    batch: Batch, journal: Place | None, settings: Settings, *, compares_ids: bool = False
+) -> _Held:
+    """Look a file up in the journal, and compare its ids with all the others if that is wanted."""
     if journal is None:
-        return {}, b"", []
+        return _Held({}, b"", find_similar(batch, (), ()) if compares_ids else (), is_first=True)
     from .journal import Owner
-    from .journal.lookup import Lookup
 
     endpoint, login = settings.endpoint, settings.credentials.login
     owner = Owner(base_url=endpoint.base_url, login=login, endpoint=endpoint.path)
     names = [row.request.client_orderid for row in batch.rows]
     known: dict[str, Payout] = {}
-    patience = Patience(f"looking the file's payouts up in {journal.name}", len(names))
-    with Lookup(journal, owner) as lookup:
+    patience = Patience(f"looking the file's payouts up in {journal.title}", len(names))
+    with journal.lookup(owner) as lookup:
         for done, (name, payout) in enumerate(zip(names, lookup.find(names), strict=True)):
             patience.hear(done)
             if payout is not None:
                 known[name] = payout
-        return known, lookup.fingerprint_key, lookup.names()
+        similar = find_similar(batch, known, _told(lookup.names())) if compares_ids else []
+        return _Held(known, lookup.fingerprint_key, similar, is_first=not lookup.holds_payouts)
+
+
+def _told(names: Iterable[str]) -> Iterator[str]:
+    """Say how far it is when a journal holds so many ids that going through them takes long."""
+    patience = Patience("comparing the file's ids with those of the journal")
+    for done, name in enumerate(names):
+        if not done % 10_000:
+            patience.hear(done)
+        yield name
 
 
 def _conflict(payout: Payout, request: PayoutRequest, key: bytes, flow: Flow, *, pay: bool) -> str:

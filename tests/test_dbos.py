@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import attrs
 import pytest
+from desk import ended
 from leaks import forms
 from postgres import MISSING, NEEDED, Postgres, running_postgres
 
@@ -299,7 +300,17 @@ async def test_a_dead_process_is_taken_over(application: Application) -> None:
     first.process.send_signal(signal.SIGKILL)
     await first.process.wait()
     second = await application.start("work", "e2")
-    assert 30 == await take_over(application.database, ["e1"])
+    status, out, error = await ended(
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "billblend_async", "take-over", "e1"),
+            *("--database", application.database),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    )
+    told = "30 payout(s) of e1 go on with whoever takes them from the queue.\n"
+    assert (0, told, "") == (status, out, error)
     assert {"approved"} == {await second.do("outcome", name) for name in names}
 
     assert 0 == await take_over(application.database, ["e1"])

@@ -4,13 +4,17 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from html import unescape
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from browser import Browser
 from command_words import PARSERS
 from manual import DOCS, PAGES, ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from billblend_async.diagram import diagram
 
@@ -18,16 +22,62 @@ PATIENCE = 120
 """Seconds after which a site that is being built never will be."""
 
 
+WITHOUT = """
+import sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {absent!r}:
+            raise ModuleNotFoundError(f"the extra docs brings no {{name}}", name=name)
+
+sys.meta_path.insert(0, Without())
+"""
+"""What a Python runs first that shall have no more than the extra docs brings along."""
+
+
+def brought(*extras: str) -> set[str]:
+    """Name the distributions that come with this package and some of its extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ours, seen = canonicalize_name(project["name"]), set[tuple[str, str]]()
+    todo = [Requirement(f"{ours}[{','.join(extras)}]")]
+    while todo:
+        wanted = todo.pop()
+        name = canonicalize_name(wanted.name)
+        for extra in {"", *wanted.extras} - {extra for of, extra in seen if of == name}:
+            seen.add((name, extra))
+            if name == ours:
+                optional = project["optional-dependencies"]
+                required = optional[extra] if extra else project["dependencies"]
+            else:
+                required = metadata.requires(name) or []
+            each = map(Requirement, required)
+            todo += [r for r in each if r.marker is None or r.marker.evaluate({"extra": extra})]
+    return {name for name, _ in seen}
+
+
+def absent(*extras: str) -> set[str]:
+    """Name the modules that are installed here and would not be with these extras alone."""
+    known = brought(*extras)
+    return {
+        module
+        for module, homes in metadata.packages_distributions().items()
+        if not known & {canonicalize_name(home) for home in homes}
+    }
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built from nothing; a warning of the builder ends it."""
+    """The site, built from nothing with the extra docs alone; a warning of the builder ends it."""
     for name in ("sphinx", "myst_parser", "furo"):
         pytest.importorskip(name, reason="needs the extra docs: pip install -e '.[docs]'")
     folder = tmp_path_factory.mktemp("site")
+    first = folder / "first"
+    first.mkdir()
+    first.joinpath("sitecustomize.py").write_text(WITHOUT.format(absent=absent("docs")), "utf-8")
     words = (sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-n", "-d")
     done = subprocess.run(
         [*words, str(folder / "trees"), str(DOCS), str(folder / "html")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(first), str(ROOT)])},
         capture_output=True,
         text=True,
         check=False,
@@ -47,6 +97,12 @@ def test_site_is_whole(site: Path) -> None:
     told = (site / "reference" / "commands.html").read_text(encoding="utf-8")
     for parser in PARSERS:
         assert f'id="{parser.prog.replace(" ", "-")}"' in told
+
+
+def test_docs_alone() -> None:
+    """What only other extras bring is away while the site is built, so it needs none of it."""
+    assert {"dbos", "aiohttp", "openpyxl", "django", "hypothesis"} <= absent("docs")
+    assert set() == absent("docs") & {"sphinx", "furo", "psycopg", "psycopg_pool", "uvicorn"}
 
 
 def test_site_contacts_nobody(site: Path) -> None:

@@ -35,6 +35,7 @@ from billblend_async.doctor.records import examine_journal, filesystem_of
 from billblend_async.journal import Owner
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.models import Endpoint, State
+from billblend_async.places import FilePlace
 from billblend_async.sandbox import Sandbox
 
 OK, WARNING, PROBLEM, NOT_CHECKED = Verdict
@@ -458,7 +459,7 @@ async def write(path: Path, *states: State, owner: Owner = OWNER) -> None:
 def looked_at(path: Path, environ: dict[str, str]) -> list[Finding]:
     """Look at a journal, and see that not a byte of it has changed."""
     before = {each: each.read_bytes() for each in path.parent.iterdir() if each.is_file()}
-    findings = examine_journal(path, examine_papers(environ).settings)
+    findings = examine_journal(FilePlace(path), examine_papers(environ).settings)
     assert before == {each: each.read_bytes() for each in path.parent.iterdir() if each.is_file()}
     return findings
 
@@ -559,18 +560,18 @@ class TestJournal:
         inspect = examine_journal.__globals__["inspect_journal"]
         monkeypatch.setattr(look, lambda path: inspect(path, busy_timeout=0.05))
 
-        found = about(examine_journal(path, None), "journal")
+        found = about(examine_journal(FilePlace(path), None), "journal")
         holder.close()
         assert (PROBLEM, True) == (found.verdict, "locked" in found.told)
 
     def test_places(self, tmp_path: Path, environ: dict[str, str], monkeypatch: Any) -> None:
         """A directory for a journal, one that is missing, and a full disk are problems."""
-        assert "is a directory" in about(examine_journal(tmp_path, None), "journal").told
-        nowhere = examine_journal(tmp_path / "nowhere" / "payouts.db", None)
+        assert "is a directory" in about(examine_journal(FilePlace(tmp_path), None), "journal").told
+        nowhere = examine_journal(FilePlace(tmp_path / "nowhere" / "payouts.db"), None)
         assert "mkdir -p" in about(nowhere, "journal directory").remedy
         usage = shutil.disk_usage(tmp_path)._replace(free=1000)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-        full = examine_journal(tmp_path / "payouts.db", None)
+        full = examine_journal(FilePlace(tmp_path / "payouts.db"), None)
         assert PROBLEM == about(full, "journal directory").verdict
         assert [NOT_CHECKED] == [finding.verdict for finding in examine_journal(None, None)]
 
@@ -591,9 +592,9 @@ class TestJournal:
 
         assert "xfs" == filesystem_of(tmp_path, mounts)
         assert kind == filesystem_of(inside, mounts)
-        found = examine_journal(inside / "payouts.db", None, mounts=mounts)
+        found = examine_journal(FilePlace(inside / "payouts.db"), None, mounts=mounts)
         assert verdict == about(found, "file system").verdict
-        unknown = examine_journal(inside / "payouts.db", None, mounts=tmp_path / "none")
+        unknown = examine_journal(FilePlace(inside / "payouts.db"), None, mounts=tmp_path / "none")
         assert NOT_CHECKED == about(unknown, "file system").verdict
 
 

@@ -1,12 +1,15 @@
 """The public door: complete, sorted, lazy, typed."""
 
+import re
 import subprocess
 import sys
-from importlib import resources
+from importlib import metadata, resources
 
 import pytest
 
 import billblend_async
+
+CALLED = "from billblend_async.cli import load; load("
 
 
 def test_all_is_sorted() -> None:
@@ -33,11 +36,44 @@ def test_unknown_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("package", "name", "extra"),
+    [
+        ("psycopg", "PostgresJournal", "postgres"),
+    ],
+)
+def test_extras(package: str, name: str, extra: str) -> None:
+    """A name whose extra is not installed says which one brings it."""
+    probe = f"import sys; sys.modules[{package!r}] = None; from billblend_async import {name}"
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    told = f"{package} is missing; install it with: pip install 'billblend-async[{extra}]'"
+    assert done.stderr.strip().endswith(f"ModuleNotFoundError: {name}: {told}")
+
+
+def test_core_needs_no_extra() -> None:
+    """What the core requires holds no database driver and no engine."""
+    needed = [
+        re.split(r"[ ;<>=\[]", each, maxsplit=1)[0]
+        for each in metadata.requires("billblend-async") or []
+        if "extra ==" not in each
+    ]
+    assert ["attrs", "cryptography", "httpx", "tenacity"] == sorted(needed)
+
+
+@pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
         ("import billblend_async", ["httpx", "cryptography", "tenacity", "attrs", "asyncio"]),
         ("import billblend_async.machine", ["httpx", "cryptography", "tenacity", "asyncio"]),
-        ("import billblend_async.cli", ["httpx", "tenacity", "rich", "starlette", "uvicorn"]),
+        (
+            "import billblend_async.cli",
+            ["asyncio", "cryptography", "httpx", "rich", "uvicorn", "psycopg", "dbos"],
+        ),
+        (f"{CALLED}['--help'])", ["billblend_async.batch", "billblend_async.sandbox"]),
+        (f"{CALLED}['pay', 'a.csv'])", ["asyncio", "httpx", "rich", "sqlite3"]),
+        (f"{CALLED}['report'])", ["asyncio", "cryptography", "rich", "billblend_async.payroll"]),
         ("import billblend_async.sandbox", ["httpx", "starlette", "uvicorn"]),
     ],
 )

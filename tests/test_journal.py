@@ -207,6 +207,8 @@ BAD_RECORDS = {
     "none": ("Opened", _changed(currency=None), r"Opened\.currency: must be text"),
     "optional": ("Opened", _changed(receiver_hint=1), r"Opened\.receiver_hint: must be text"),
     "instant": ("Opened", _changed(at="1"), r"Opened\.at: must be a finite number"),
+    "more behind it": ("PayStarted", '{"at":1.0} ', "PayStarted: this is not JSON"),
+    "more before it": ("PayStarted", ' {"at":1.0}', "PayStarted: this is not JSON"),
     "truth for a number": ("Opened", _changed(at=True), r"Opened\.at: must be a finite number"),
     "number for a truth": ("Opened", _changed(held=1), r"Opened\.held: must be true or false"),
     "float amount": ("Opened", _changed(amount=1.5), r"Opened\.amount: must be a decimal"),

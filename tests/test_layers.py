@@ -17,11 +17,12 @@ FILES = {
 }
 
 # Each room and the rooms that it may import from; every room may import errors.
-VALUES = {"parameters", "request", "answers", "models"}
+VALUES = {"currencies", "parameters", "request", "answers", "models"}
 MACHINE = {"events", "findings", "history", "payout", "commands", "transitions", "news", "machine"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
-    "parameters": set(),
+    "currencies": set(),
+    "parameters": {"currencies"},
     "answers": set(),
     "request": {"parameters"},
     "models": {"answers"},
@@ -91,31 +92,43 @@ ARROWS: dict[str, set[str]] = {
     },
     "engines": VALUES | {"callbacks", "delivery", "logs", "orchestrator", "steps"},
     "endpoint": {"callbacks", "delivery", "logs"},
-    "settings": {"models", "keys"},
+    "extras": set(),
+    "places": {"journal", "payout"},
+    "founding": {"journal", "places"},
+    "settings": {"models", "keys", "places"},
     "cells": {"parameters"},
     "workbook": {"cells"},
     "sheets": {"request", "cells", "workbook"},
     "formulas": set(),
-    "batch": VALUES | {"cells", "formulas", "sheets", "workbook"},
+    "notation": set(),
+    "batch": VALUES | {"cells", "formulas", "notation", "sheets", "workbook"},
+    "intake": {"batch"},
+    "remarks": {"batch", "currencies"},
     "replacement": set(),
     "results": VALUES | {"batch", "cells", "formulas", "replacement", "sheets", "workbook"},
     "likeness": {"batch"},
-    "limits": VALUES | {"batch", "payout"},
-    "survey": VALUES | {"batch", "console", "journal", "likeness", "limits", "payout", "settings"},
-    "preflight": VALUES | {"batch", "desk", "limits", "results", "settings", "survey"},
+    "limits": VALUES | {"batch", "notation", "payout"},
+    "survey": VALUES
+    | {"batch", "console", "journal", "likeness", "limits", "payout", "places"}
+    | {"settings"},
+    "preflight": VALUES
+    | {"batch", "console", "intake", "limits", "places", "remarks", "results", "settings"}
+    | {"survey"},
     "report": VALUES | {"events", "history", "legibility"},
     "timeline": set(),
     "standing": VALUES | {"batch", "events", "findings", "payout"},
     "summary": VALUES | {"batch", "standing", "timeline"},
     "reporting": VALUES
-    | {"batch", "console", "desk", "events", "formulas", "history", "journal", "legibility"}
+    | {"batch", "console", "events", "formulas", "history", "intake", "journal", "legibility"}
+    | {"places"}
     | {"replacement", "server"}
     | {"standing", "summary", "timeline"},
     "server": set(),
-    "listening": {"callbacks", "console", "desk", "endpoint", "server", "settings"},
-    "sandbox": VALUES | {"wire", "keys", "signing", "server"},
-    "demo": {"console", "settings"},
-    "desk": {"settings", "models", "polling", "client", "means", "orchestrator", "journal"}
+    "listening": {"callbacks", "console", "desk", "endpoint", "places", "server", "settings"},
+    "sandbox": VALUES | {"console", "wire", "keys", "signing", "server"},
+    "demo": {"batch", "console", "options", "payroll", "places", "polling", "settings"},
+    "inquiry": VALUES | {"console", "desk", "places", "report", "settings"},
+    "desk": {"settings", "models", "places", "polling", "client", "means", "orchestrator"}
     | {"redirects"},
     "console": set(),
     "snapshot": set(),
@@ -128,21 +141,29 @@ ARROWS: dict[str, set[str]] = {
     | {"snapshot", "tally"},
     "links": VALUES | {"batch", "orchestrator", "payout", "results"},
     "options": {"models", "polling"},
-    "payroll": {"batch", "console", "desk", "models", "options", "orchestrator"}
-    | {"polling", "preflight", "replacement", "report", "results", "settings"}
-    | {"ending", "lines", "links", "live", "screen", "tally"},
+    "payday": {"ending", "lines", "models", "options", "payroll", "places", "polling"}
+    | {"preflight", "results", "settings"},
+    "payroll": {"batch", "console", "desk", "models", "orchestrator", "places", "polling"}
+    | {"replacement", "report", "results", "settings"}
+    | {"ending", "links", "live", "screen", "tally"},
     "entrance": {"cli"},
-    "builder": {"batch", "models", "parameters", "request", "settings", "signing", "wire"},
+    "builder": {"intake", "models", "parameters", "request", "settings", "signing", "wire"},
     "doctor": {"answers", "client", "console", "exchange", "journal", "keys", "models", "settings"}
-    | {"transport"},
+    | {"places", "transport"},
+    "declarations": {"desk", "founding", "places", "settings"},
+    "takeover": {"engines", "places"},
     "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
     | {
+        "intake",
         "limits",
         "options",
         "orchestrator",
+        "payday",
         "payroll",
+        "places",
         "polling",
         "preflight",
+        "remarks",
         "request",
         "survey",
     }
@@ -156,18 +177,9 @@ PURE = (
     VALUES
     | MACHINE
     | {"observer", "logs", "objections"}
-    | {
-        "errors",
-        "diagram",
-        "legibility",
-        "polling",
-        "wire",
-        "keys",
-        "signing",
-        "callbacks",
-        "batch",
-    }
-    | {"cells", "sheets", "workbook", "results", "formulas", "likeness"}
+    | {"errors", "diagram", "legibility", "polling", "wire", "keys", "signing", "callbacks"}
+    | {"batch", "cells", "sheets", "workbook", "results", "formulas", "likeness", "notation"}
+    | {"remarks"}
     | {"snapshot", "standing", "summary", "tally", "timeline"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server
@@ -192,7 +204,7 @@ HOMES = {
     "cryptography": {"keys"},
     "tenacity": {"orchestrator", "repeating"},
     "opentelemetry": {"otel"},
-    "rich": {"report", "screen", "cli", "decisions", "reporting.terminal", "reporting.command"},
+    "rich": {"report", "screen", "inquiry", "decisions", "reporting.terminal", "reporting.command"},
     "pytest": {"testing"},
     "starlette": {"sandbox.app", "sandbox.site", "sandbox.messages"},
     "uvicorn": {"server"},

@@ -31,7 +31,7 @@ def batch_of(folder: Path, *ids: str) -> Batch:
 
 def similar(batch: Batch, *held: str) -> list[str]:
     """Name the problems of a batch, each up to the advice."""
-    return [str(problem).partition(" only in ")[0] for problem in find_similar(batch, held)]
+    return [str(problem).partition(" only in ")[0] for problem in find_similar(batch, held, held)]
 
 
 class TestShapes:

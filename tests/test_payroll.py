@@ -12,6 +12,7 @@ from billblend_async.batch import read_batch
 from billblend_async.errors import JournalUnavailable
 from billblend_async.models import Outcome
 from billblend_async.payroll import Plan, run_batch
+from billblend_async.places import FilePlace
 from billblend_async.polling import Polling
 from billblend_async.request import PayoutRequest
 from billblend_async.settings import read_settings
@@ -30,7 +31,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 def started(desk: Desk, file: Path, *, concurrency: int = 1000) -> asyncio.Task[int]:
     """Run a file in this process."""
     plan = Plan(
-        journal=desk.folder / "payouts.db",
+        journal=FilePlace(desk.folder / "payouts.db"),
         out=desk.folder / "results.csv",
         polling=Polling(shortest=0.1, longest=0.2),
         concurrency=concurrency,

@@ -33,12 +33,14 @@ from billblend_async.errors import (
     JournalMismatch,
 )
 from billblend_async.events import Approved, Event, Released
+from billblend_async.intake import add_reading
 from billblend_async.journal import Owner
 from billblend_async.journal.sqlite import SqliteJournal, journal_mode
 from billblend_async.keys import Credentials
 from billblend_async.limits import Limits, add_limits, check_limits, limits_of
 from billblend_async.machine import evolve
 from billblend_async.models import Endpoint, Flow, State
+from billblend_async.places import FilePlace
 from billblend_async.preflight import confirm, is_cleared
 from billblend_async.settings import Settings
 from billblend_async.survey import Survey, approvable, is_released, question, survey
@@ -71,6 +73,7 @@ def told(error: pytest.ExceptionInfo[InvalidInput]) -> list[str]:
 def limits(*words: str) -> Limits:
     """Read the limits of a command line."""
     parser = argparse.ArgumentParser()
+    add_reading(parser)
     add_limits(parser)
     return limits_of(parser.parse_args(words))
 
@@ -108,7 +111,8 @@ def look(
     batch: Batch, journal: Path | None, *, flow: Flow = Flow.CHECK_PAY, pay: bool = True
 ) -> Survey:
     """Compare a batch with a journal."""
-    return survey(batch, journal, SETTINGS, flow=flow, pay=pay)
+    place = None if journal is None else FilePlace(journal)
+    return survey(batch, place, SETTINGS, flow=flow, pay=pay)
 
 
 class TestLimits:
@@ -182,7 +186,7 @@ class TestLimits:
         ("option", "text"),
         [
             ("--expect-total", "12.50"),
-            ("--expect-total", "EUR=12,50"),
+            ("--expect-total", "EUR=12,5,0"),
             ("--expect-total", "eur=12"),
             ("--expect-total", "EUR=-1"),
             ("--max-amount", "EUR=nan"),
@@ -238,7 +242,7 @@ class TestSurvey:
         assert "begun" == begun.word
         (tmp_path / "held").mkdir()
         journal = await keep(tmp_path / "held", batch, approved, held=True)
-        [payout] = approvable(batch, journal, SETTINGS, {"po-1"})
+        [payout] = approvable(batch, FilePlace(journal), SETTINGS, {"po-1"})
         assert is_released(payout)
 
     async def test_moving(self, tmp_path: Path) -> None:
@@ -251,7 +255,7 @@ class TestSurvey:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(preflight, "confirm", lambda what, *_, **__: asked.append(what))
             words = argparse.Namespace(
-                journal=journal, out=None, dry_run=False, similar_ids=False, yes=False
+                journal=FilePlace(journal), out=None, dry_run=False, similar_ids=False, yes=False
             )
             assert is_cleared(words, batch, SETTINGS, flow=Flow.CHECK_PAY, pay=True)
             few = batch_of(tmp_path, "po-2,2,EUR,12345678")
@@ -287,7 +291,7 @@ class TestSurvey:
 
         assert ["new", "awaiting approval"] == words
         for names, of in ({"po-1", "po-2"}, batch), ({"po-0", "po-1"}, changed):
-            found = approvable(of, journal, SETTINGS, names)
+            found = approvable(of, FilePlace(journal), SETTINGS, names)
             assert ["po-1"] == [each.client_orderid for each in found]
 
     @pytest.mark.parametrize("journal", ["nothing.db", None])
@@ -384,7 +388,7 @@ class TestSurvey:
         other = attrs.evolve(SETTINGS, endpoint=Endpoint(base_url="production", endpoint_id=7))
 
         for settings in (SETTINGS, other):
-            found = survey(batch, journal, settings, flow=Flow.CHECK_PAY, pay=True)
+            found = survey(batch, FilePlace(journal), settings, flow=Flow.CHECK_PAY, pay=True)
             assert {} == found.outcomes
         assert before == files(tmp_path)
         journal.write_bytes(b"")
@@ -398,7 +402,7 @@ class TestSurvey:
         journal = await keep(tmp_path, batch, State.FINAL)
         other = attrs.evolve(SETTINGS, credentials=Credentials("m2", PEM_2048))
         with pytest.raises(JournalMismatch, match="login m1"):
-            survey(batch, journal, other, flow=Flow.CHECK_PAY, pay=True)
+            survey(batch, FilePlace(journal), other, flow=Flow.CHECK_PAY, pay=True)
         (tmp_path / "payouts.db.key").unlink()
         with pytest.raises(JournalDamaged, match=r"key file payouts\.db\.key is missing"):
             look(batch, journal)
@@ -460,7 +464,9 @@ def ask(base_url: str, *, is_given: bool = False) -> None:
     endpoint = Endpoint(base_url=base_url, endpoint_id=7)
     details = ["        1 new: 5.00 EUR, to be checked and then paid"]
     journal = Path("payouts.db")
-    confirm("pay 1 payout", details, endpoint=endpoint, journal=journal, is_given=is_given)
+    confirm(
+        "pay 1 payout", details, endpoint=endpoint, journal=FilePlace(journal), is_given=is_given
+    )
 
 
 REAL = ("production", "https://pay.billblend.com./checkout", "https://gate.example.com/checkout")
@@ -522,6 +528,7 @@ class TestCommand:
             "payouts.csv: 3 payout(s), 7.50 EUR",
             "without a journal:",
             "        3 new: 7.50 EUR, to be checked and then paid",
+            "A run goes to 127.0.0.1, on this machine.",
             "Nothing was sent or written.",
         ] == out.splitlines()
         again = (await desk.pay(file, "--dry-run"))[1]

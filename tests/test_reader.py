@@ -16,9 +16,14 @@ from journal_cases import LIVES, OWNER, any_life, grow, live
 from journals import mixed, write_journal
 from payouts import LINK, PATHS, opened
 
-from billblend_async.errors import JournalDamaged, JournalMismatch, JournalUnavailable
+from billblend_async.errors import (
+    ClosedError,
+    JournalDamaged,
+    JournalMismatch,
+    JournalUnavailable,
+)
 from billblend_async.events import Event, Opened
-from billblend_async.journal import reader
+from billblend_async.journal import Owner, reader
 from billblend_async.journal.reader import SqliteReader
 from billblend_async.journal.records import fold_events
 from billblend_async.journal.smooth import fold_smooth
@@ -38,7 +43,14 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
 
 def read(path: Path, known: dict[str, int] | None = None) -> list[Payout]:
     """Read the payouts of a journal."""
-    return list(SqliteReader(path, busy_timeout=0.2).payouts(known))
+    with SqliteReader(path, busy_timeout=0.2) as opened:
+        return list(opened.payouts(known))
+
+
+def owner_of(path: Path) -> Owner | None:
+    """Ask a journal whose it is."""
+    with SqliteReader(path) as opened:
+        return opened.owner()
 
 
 def without_link(payout: Payout) -> Payout:
@@ -77,7 +89,7 @@ class TestReading:
     def test_owner(self, path: Path) -> None:
         """The journal tells whose it is without any settings."""
         write_journal(path, [])
-        assert SqliteReader(path).owner() == OWNER
+        assert owner_of(path) == OWNER
         assert read(path) == []
 
     async def test_only_what_has_changed(self, path: Path) -> None:
@@ -110,11 +122,12 @@ class TestReading:
         journal = await open_journal(path)
         for number in range(2 * reader.PAGE):
             await journal.accept(opened(f"po-{number}"))
-        reading = SqliteReader(path).payouts()
-        assert next(reading).client_orderid == "po-0"
-        async with asyncio.timeout(5):
-            await live(journal, opened("new"), PATHS[State.FINAL])
-        assert [payout.client_orderid for payout in reading][-1] == "new"
+        with SqliteReader(path) as slow:
+            reading = slow.payouts()
+            assert next(reading).client_orderid == "po-0"
+            async with asyncio.timeout(5):
+                await live(journal, opened("new"), PATHS[State.FINAL])
+            assert [payout.client_orderid for payout in reading][-1] == "new"
         await journal.aclose()
 
     def test_a_writer_that_holds_the_file(self, path: Path) -> None:
@@ -128,6 +141,166 @@ class TestReading:
                 writer.execute("COMMIT")
             with pytest.raises(JournalUnavailable, match="has held the file"):
                 read(path)
+
+
+class TestLookingUp:
+    async def test_every_life_is_found(self, path: Path) -> None:
+        """What is found beside an open journal is what it loads, links too, in the order asked."""
+        journal = await open_journal(path)
+        names = [f"po-{number}" for number in range(len(LIVES))]
+        for name, (first, events) in zip(names, LIVES.values(), strict=True):
+            await live(journal, attrs.evolve(first, client_orderid=name), events)
+        asked = [*reversed(names), "nobody", names[0]]
+        with SqliteReader(path) as opened:
+            found = list(opened.find(iter(asked)))
+            assert sorted(opened.names()) == sorted(names)
+            assert opened.fingerprint_key == journal.fingerprint_key
+            assert opened.holds_payouts
+        assert found == [await journal.load(name) for name in asked]
+        assert any(payout is not None and payout.redirect_to == LINK for payout in found)
+        assert found[-2] is None
+        await journal.aclose()
+
+    def test_many_pages(self, path: Path) -> None:
+        """Payouts of many pages are found, and those that are not there are told at their place."""
+        count = 2 * reader.PAGE + 3
+        write_journal(path, mixed(count))
+        held = {payout.client_orderid: payout for payout in read(path)}
+        asked = [name for each in held for name in (each, f"no-{each}")]
+        with SqliteReader(path) as opened:
+            found = [payout and without_link(payout) for payout in opened.find(asked)]
+        assert found == [held.get(name) for name in asked]
+
+    @pytest.mark.parametrize("is_made", [False, True])
+    async def test_nothing_to_find(self, path: Path, *, is_made: bool) -> None:
+        """A journal that is not there, or without payouts, knows none and has no key to tell."""
+        if is_made:
+            await (await open_journal(path)).aclose()
+            path.with_name("payouts.db.key").unlink()  # the next run makes another
+        with SqliteReader(path) as opened:
+            opened.check(attrs.evolve(OWNER, login="somebody else"))
+            assert list(opened.find(["po-1", "po-2"])) == [None, None]
+            assert (list(opened.names()), opened.holds_payouts) == ([], False)
+            assert opened.fingerprint_key == b""
+            if is_made:
+                assert list(opened.payouts()) == []
+            else:
+                with pytest.raises(JournalUnavailable, match="there is no such file"):
+                    opened.owner()
+        assert is_made or not list(path.parent.iterdir())
+
+    def test_an_empty_file(self, path: Path) -> None:
+        """A file that nobody has written to is nobody's, and nothing is found in it."""
+        path.touch()
+        with SqliteReader(path) as opened:
+            opened.check(OWNER)
+            assert opened.owner() is None
+            assert list(opened.find(["po-1"])) == [None]
+            assert list(opened.payouts()) == []
+
+    @pytest.mark.parametrize(
+        ("states", "changes", "field"),
+        [
+            ([State.FINAL], {"login": "b"}, "login"),
+            ([State.NEW], {"login": "b"}, "login"),
+            ([State.FINAL], {"base_url": "https://b.example/checkout"}, "base_url"),
+            ([State.NEW], {"base_url": "https://b.example/checkout", "endpoint": "8"}, None),
+            ([State.CHECKING], {"endpoint": "8"}, "endpoint"),
+            ([State.FINAL], {}, None),
+        ],
+    )
+    async def test_whose_it_is(
+        self, path: Path, states: list[State], changes: dict[str, str], field: str | None
+    ) -> None:
+        """It is refused to whoever a run would refuse it to, and taken by whoever may mend it."""
+        journal = await open_journal(path)
+        for number, state in enumerate(states):
+            await live(journal, opened(f"po-{number}"), PATHS[state])
+        await journal.aclose()
+        owner = attrs.evolve(OWNER, **changes)
+
+        def look() -> None:
+            with SqliteReader(path) as looking:
+                looking.check(owner)
+
+        journal = SqliteJournal(path)
+        if field is None:
+            look()
+            await journal.open(owner)
+        else:
+            with pytest.raises(JournalMismatch) as told:
+                look()
+            with pytest.raises(JournalMismatch) as refused:
+                await journal.open(owner)
+            assert told.value.field == refused.value.field == field
+        await journal.aclose()
+
+    async def test_restored(self, path: Path) -> None:
+        """A restored copy may have forgotten what was sent, so only its own owner looks into it."""
+        journal = await open_journal(path)
+        await journal.declare_restored(0.0)
+        await journal.aclose()
+        with (
+            SqliteReader(path) as opened,
+            pytest.raises(JournalMismatch, match="holds payouts of endpoint 39915"),
+        ):
+            opened.check(attrs.evolve(OWNER, endpoint="8"))
+
+    @pytest.mark.parametrize(
+        ("sql", "words"),
+        [
+            ("UPDATE events SET data = replace(data, '10.42', '99.99')", "not as it was written"),
+            ("UPDATE payouts SET state = 'new'", "do not lead to the state that is listed"),
+            ("UPDATE payouts SET client_orderid = 'po-2'", "do not lead to the state"),
+            ("DELETE FROM payouts", "does not fit its events"),
+            ("DELETE FROM events", "does not fit its events"),
+            ("DELETE FROM secrets", "a secret was erased before the payout was final"),
+            ("UPDATE secrets SET data = '{}'", "not as it was written"),
+            ("DELETE FROM meta WHERE name = 'key_check'", "there is no key to check it with"),
+        ],
+    )
+    def test_forged(self, path: Path, sql: str, words: str) -> None:
+        """Whatever was edited is found before a payout is told, its link too."""
+        write_journal(path, [(opened("po-1"), PATHS[State.AWAITING_RECEIVER])])
+        forge(sql)(path)
+        with (
+            SqliteReader(path) as looking,
+            pytest.raises(JournalDamaged, match=words) as caught,
+        ):
+            list(looking.find(["po-1"]))
+        assert "99.99" not in str(caught.value)
+
+    def test_replaced_meanwhile(self, path: Path, tmp_path: Path) -> None:
+        """A file that took the place of the one that was opened is noticed at the next page."""
+        write_journal(path, mixed(2 * reader.PAGE))
+        other = tmp_path / "other.db"
+        write_journal(other, mixed(1))
+        names = [payout.client_orderid for payout in read(path)]
+        with SqliteReader(path) as opened:
+            found = opened.find(names)
+            assert next(found) is not None
+            other.replace(path)
+            with pytest.raises(JournalUnavailable, match="moved or replaced while it was open"):
+                list(found)
+
+    def test_only_inside_with(self, path: Path) -> None:
+        """Before and after its block a reader says that it is closed."""
+        write_journal(path, mixed(1))
+        looking = SqliteReader(path)
+        with looking:
+            assert looking.names()
+        for ask in (looking.owner, looking.names, lambda: next(looking.payouts())):
+            with pytest.raises(ClosedError):
+                ask()
+
+    @pytest.mark.parametrize("way", ["find", "payouts"])
+    def test_a_directory(self, tmp_path: Path, way: str) -> None:
+        """A directory is no journal, however it is asked."""
+        with (
+            pytest.raises(JournalUnavailable, match="this is a directory"),
+            SqliteReader(tmp_path) as opened,
+        ):
+            getattr(opened, way)()
 
 
 CRASH = """
@@ -202,7 +375,7 @@ FORGERIES: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "no key": (
         lambda path: path.with_name(f"{path.name}.key").unlink(),
         JournalDamaged,
-        "key file payouts.db.key: No such file",
+        "key file payouts.db.key is missing; restore it",
     ),
     "no database": (
         lambda path: path.write_bytes(b"client_orderid,amount\n" * 100),
@@ -211,8 +384,8 @@ FORGERIES: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     ),
     "no file": (
         lambda path: path.unlink(),
-        JournalUnavailable,
-        r"\(SQLITE_CANTOPEN\)\. Nothing is told",
+        JournalDamaged,
+        "the file is gone, but its key file is there",
     ),
 }
 
@@ -225,7 +398,7 @@ def test_what_was_not_written_is_refused(path: Path, forgery: str) -> None:
     edit(path)
 
     def look() -> None:
-        SqliteReader(path).owner()
+        owner_of(path)
         read(path)
 
     with pytest.raises(kind, match=words) as caught:

@@ -30,6 +30,7 @@ from billblend_async.events import (
 )
 from billblend_async.journal.files import make_key
 from billblend_async.models import Doubt, State
+from billblend_async.places import FilePlace
 from billblend_async.reporting.page import HEADERS, report_page, trouble_page, watch_page
 from billblend_async.reporting.parts import MOST_LISTED
 from billblend_async.reporting.people import MOST_DECISIONS
@@ -63,7 +64,7 @@ def everything(path: Path, count: int = 0) -> Report:
         path, [(opened(f"po-{name}-{n}"), events) for n, (name, events) in enumerate(lives)]
     )
     write_journal(path, mixed(count))
-    return Source(path).read(AT)
+    return Source(FilePlace(path)).read(AT)
 
 
 def hostile(path: Path) -> Report:
@@ -82,7 +83,7 @@ def hostile(path: Path) -> Report:
         (opened(f"{HOSTILE}5", held=True), (Approved(at=START + 5, who=HOSTILE),)),
     ]
     write_journal(path, lives)
-    return Source(path, Choice(words=HOSTILE)).read(AT)
+    return Source(FilePlace(path), Choice(words=HOSTILE)).read(AT)
 
 
 class TestWords:
@@ -215,7 +216,7 @@ class TestPage:
         """Page, terminal and table list the status error among what needs a person."""
         events = (*PATHS[State.AWAITING_FINAL], finished("error", error_code="7"))
         write_journal(path, [(opened("po-1"), events)])
-        report = Source(path).read(AT)
+        report = Source(FilePlace(path)).read(AT)
         for told in (report_page(report), terminal(report)):
             assert "One needs a person." in told
             assert re.search(r"Needs a person.*error.*1 payout.*ask its support", told, re.DOTALL)
@@ -233,7 +234,7 @@ class TestPage:
             *((opened(f"held-{n}", held=True), (Approved(at=START, who="eve"),)) for n in range(3)),
         ]
         write_journal(path, lives)
-        report = Source(path).read(AT)
+        report = Source(FilePlace(path)).read(AT)
         page, printed = report_page(report), terminal(report)
         section = page[page.index('id="decisions"') : page.index('id="timeline"')]
         assert section.index("po-2") < section.index("po-1")  # the latest first
@@ -258,7 +259,7 @@ class TestPage:
         closed = PATHS[State.CLOSED][-1]
         events = (*PATHS[State.ATTENTION], released, Restored(at=START + 95), closed)
         write_journal(path, [(opened("po-1"), events)])
-        (row,) = csv.DictReader(io.StringIO(sheet(Source(path).read(AT))))
+        (row,) = csv.DictReader(io.StringIO(sheet(Source(FilePlace(path)).read(AT))))
         assert "2027-01-15 08:01:30 released by =1+1: @x" == row["earlier_decisions"]
         assert "closed" == row["decision"]
 
@@ -272,7 +273,7 @@ class TestPage:
                 for n in range(count)
             ),
         )
-        page = report_page(Source(path).read(AT))
+        page = report_page(Source(FilePlace(path)).read(AT))
         section = page[page.index('id="decisions"') : page.index('id="timeline"')]
         assert f">po-{count - 1}<" in section
         assert ">po-4<" not in section
@@ -285,7 +286,7 @@ class TestPage:
             for n in range(LONGEST_GROUP + 100)
         )
         write_journal(path, doubtful)
-        page = report_page(Source(path).read(AT))
+        page = report_page(Source(FilePlace(path)).read(AT))
         assert f"The first {LONGEST_GROUP} of {LONGEST_GROUP + 100} are listed" in page
         assert f"The list holds the newest {MOST_LISTED} of {LONGEST_GROUP + 100} payouts" in page
         assert page.count('<tr role="row">') < LONGEST_GROUP + MOST_LISTED + 200
@@ -293,7 +294,7 @@ class TestPage:
     def test_nothing_to_show(self, path: Path) -> None:
         """An empty journal is told as such."""
         write_journal(path, [])
-        page = report_page(Source(path).read(AT))
+        page = report_page(Source(FilePlace(path)).read(AT))
         Reader(page)
         assert "The journal holds no payouts yet." in page
 
@@ -332,7 +333,7 @@ class TestTerminal:
     def test_nothing_to_show(self, path: Path) -> None:
         """An empty journal is told in a line."""
         write_journal(path, [])
-        assert "No payouts." in terminal(Source(path).read(AT))
+        assert "No payouts." in terminal(Source(FilePlace(path)).read(AT))
 
 
 def rows(file: Path) -> list[dict[str, str]]:
@@ -348,7 +349,7 @@ class TestWidth:
         paper = Paper()
         on = Console(file=paper, width=width, color_system=None)
         write_journal(path, mixed(2000))
-        print_whole(on, Source(path).read(AT))
+        print_whole(on, Source(FilePlace(path)).read(AT))
         lines = [line.rstrip() for line in paper.getvalue().splitlines()]
         assert max(map(len, lines)) <= width
         amount = sum(first.amount for first, _ in mixed(2000) if first.currency == "EUR")
@@ -367,7 +368,7 @@ class TestWidth:
         """In a file each line is one, however long it is."""
         write_journal(path, mixed(2000))
         paper = io.StringIO()
-        print_whole(Console(file=paper, width=40), Source(path).read(AT))
+        print_whole(Console(file=paper, width=40), Source(FilePlace(path)).read(AT))
         told = paper.getvalue().splitlines()
         assert any(
             "check-unconfirmed: " in line and "then release or close." in line for line in told
@@ -508,7 +509,7 @@ def test_costs_little(tmp_path: Path) -> None:
     path = tmp_path / "payouts.db"
     write_journal(path, mixed(2000))
     began = time.process_time()
-    page = report_page(Source(path).read(AT))
+    page = report_page(Source(FilePlace(path)).read(AT))
     assert len(page) < 1_000_000
     # Paying one costs about 12 ms of CPU time, and two hundredths of that are 0.24 ms. The bound is
     # twice that, so that a busy machine fails nobody; a report costs 0.1 ms for each.

@@ -12,6 +12,7 @@ from journals import mixed, write_journal
 from payouts import START
 from visits import LIGHT_OR_DARK, TOO_FAINT
 
+from billblend_async.places import FilePlace
 from billblend_async.reporting.page import report_page
 from billblend_async.reporting.source import Source
 
@@ -28,7 +29,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
     for size in SIZES:
         journal, file = folder / f"{size}.db", folder / f"{size}.html"
         write_journal(journal, mixed(size))
-        file.write_text(report_page(Source(journal).read(START + 2000)), "utf-8")
+        file.write_text(report_page(Source(FilePlace(journal)).read(START + 2000)), "utf-8")
         made[size] = file.as_uri()
     return made
 

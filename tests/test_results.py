@@ -171,6 +171,8 @@ class TestFormulas:
             ("@SUM(A1)", "'@SUM(A1)"),
             ("\t=1", "'\t'=1"),
             ("\r=1", "'\r'=1"),
+            ("\tx", "'\tx"),
+            ("no,-x", "no,'-x"),
             (" =1", "' =1"),
             ("\uff1dHYPERLINK(1)", "'\uff1dHYPERLINK(1)"),
             ("no;=1", "no;'=1"),

@@ -20,6 +20,7 @@ from visits import LIGHT_OR_DARK, assert_legible
 from billblend_async.errors import ConfigurationError
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.models import Doubt, State
+from billblend_async.places import FilePlace
 from billblend_async.reporting.source import Choice
 from billblend_async.reporting.watching import Watch
 
@@ -45,7 +46,7 @@ async def watch(journal: SqliteJournal, path: Path) -> AsyncIterator[Watch]:
     """The live page of a journal with ten payouts."""
     for number in range(10):
         await live(journal, opened(f"po-{number}"), PATHS[State.FINAL])
-    async with Watch(path, clock=lambda: AT) as running:
+    async with Watch(FilePlace(path), clock=lambda: AT) as running:
         yield running
 
 
@@ -76,7 +77,7 @@ class TestDoor:
 
     async def test_token_is_new_each_time(self, watch: Watch, path: Path) -> None:
         """A second page has another link, and the first's token does not open it."""
-        async with Watch(path) as second:
+        async with Watch(FilePlace(path)) as second:
             token = watch.url.split("/")[3]
             assert len(token) >= 32
             assert token not in second.url
@@ -116,7 +117,7 @@ class TestDoor:
         """A port that is taken is refused by its number."""
         port = int(watch.url.split(":")[2].split("/")[0])
         with pytest.raises(ConfigurationError, match=f"port: {port}"):
-            await Watch(path, port).__aenter__()
+            await Watch(FilePlace(path), port).__aenter__()
 
 
 class TestTruth:
@@ -144,7 +145,7 @@ class TestTruth:
     async def test_choice(self, watch: Watch, journal: SqliteJournal, path: Path) -> None:
         """A page of chosen payouts tells of no others, and of new ones that are chosen too."""
         choice = Choice(since=START + 5, words="accepted since then")
-        async with Watch(path, choice=choice, clock=lambda: AT) as chosen:
+        async with Watch(FilePlace(path), choice=choice, clock=lambda: AT) as chosen:
             assert "The journal holds no payouts of this choice." in (await ask(chosen.url)).text
             for name, at in (("older", START), ("newer", START + 6)):
                 await live(journal, opened(name, at=at))
@@ -161,15 +162,15 @@ class TestTruth:
         watch._stale_at = 0.0
         page, main = await ask(watch.url), await ask(f"{watch.url}main")
         assert (page.status_code, main.status_code) == (503, 503)
-        assert "SQLITE_CANTOPEN" in page.text
-        assert "SQLITE_CANTOPEN" in main.text
+        assert "the file is gone, but its key file is there" in page.text
+        assert "the file is gone" in main.text
         path.with_name("elsewhere").rename(path)
         assert (await ask(watch.url)).status_code == 200
 
     async def test_another_journal(self, path: Path, tmp_path: Path) -> None:
         """A file that took the journal's place is told as what it is."""
         await asyncio.to_thread(write_journal, path, mixed(20))
-        async with Watch(path, clock=lambda: AT) as watch:
+        async with Watch(FilePlace(path), clock=lambda: AT) as watch:
             other = tmp_path / "other.db"
             await asyncio.to_thread(write_journal, other, [(opened("other"), ())])
             other.replace(path)
@@ -204,7 +205,7 @@ class TestBrowser:
     async def test_is_ended(self, browser: Browser, journal: SqliteJournal, path: Path) -> None:
         """When the command was ended the page says so and keeps what it has shown."""
         await live(journal, opened("po-1"))
-        async with Watch(path, clock=lambda: AT) as watch:
+        async with Watch(FilePlace(path), clock=lambda: AT) as watch:
             await browser.go(watch.url)
         await browser.until_text("#trouble", "does not answer")
         assert len(await browser.find_all("#listing tbody tr")) == 1

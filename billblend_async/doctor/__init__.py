@@ -4,9 +4,9 @@ import argparse
 import asyncio
 import json
 import os
-from pathlib import Path
 
 from ..console import BAD_CONFIGURATION
+from ..places import JOURNAL_HELP, read_place
 
 __all__ = ["add_doctor"]
 
@@ -18,7 +18,7 @@ def add_doctor(doctor: argparse.ArgumentParser) -> None:
         "about each. Nothing is changed and no money moves. Exit status: 0 when all is well, 4 "
         "when something must be mended."
     )
-    doctor.add_argument("--journal", type=Path, metavar="FILE", help="a journal to look at too")
+    doctor.add_argument("--journal", type=read_place, help=JOURNAL_HELP)
     doctor.add_argument("--json", action="store_true", help="one JSON object, for machines")
     doctor.set_defaults(run=_doctor)
 

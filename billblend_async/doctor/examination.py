@@ -6,7 +6,6 @@ Nothing is changed and no money moves: the gateway is asked about an order that 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 from ..answers import NoAnswer, StatusAnswer
@@ -14,9 +13,10 @@ from ..client import Client
 from ..errors import BillblendError
 from ..exchange import Timeouts
 from ..journal.inspection import describe_sqlite
+from ..places import Place
 from ..settings import Settings
 from .findings import Finding, Verdict, fine, problem, skipped
-from .network import examine_network
+from .network import examine_network, other_sandbox
 from .papers import examine_papers, examine_versions
 from .records import examine_journal
 
@@ -38,7 +38,7 @@ _MEANINGS: Final = {
 
 async def examine(
     environ: Mapping[str, str],
-    journal: Path | None = None,
+    journal: Place | None = None,
     *,
     wall_clock: Callable[[], float] = time.time,
 ) -> list[Finding]:
@@ -114,6 +114,7 @@ def _read(answer: StatusAnswer, settings: Settings, fingerprint: str | None) -> 
                 f"have the gateway's support compare what it knows of login {login!r}, endpoint "
                 f"{endpoint} and its public key with this one{key}, and ask whether it lets this "
                 "machine's address in; look at the clock too"
+                f"{other_sandbox(settings.endpoint.base_url)}"
             )
             return problem(_ABOUT, f"access is refused (HTTP {answer.http_status})", remedy)
         case 404 | 405 | 410 | 501:

@@ -19,11 +19,11 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
-from ..models import Endpoint, is_loopback
+from ..models import Endpoint, is_loopback, is_own_sandbox
 from ..transport import make_ssl_context
 from .findings import Finding, fine, problem, skipped, warning
 
-__all__ = ["examine_network"]
+__all__ = ["examine_network", "other_sandbox"]
 
 RESOLVING: Final = 5.0
 CONNECTING: Final = 5.0
@@ -88,6 +88,13 @@ async def examine_network(
     return [*findings, _examine_tls(head, wall_clock()), _examine_clock(head)]
 
 
+def other_sandbox(base_url: str) -> str:
+    """Continue a remedy for whoever has taken the gateway's own sandbox for the built-in one."""
+    if not is_own_sandbox(base_url):
+        return ""
+    return "; for the built-in sandbox, use the settings that billblend sandbox prints"
+
+
 def _unasked(finding: Finding, parts: SplitResult) -> list[Finding]:
     """Say what follows from a question that was not answered."""
     if finding.about == "TLS":
@@ -114,7 +121,9 @@ async def _resolve(parts: SplitResult, _: tuple[str, ...]) -> Finding:
         pass
     else:
         return fine("name", f"{host} is an address")
-    remedy = "check BILLBLEND_BASE_URL and this machine's name servers"
+    remedy = (
+        f"check BILLBLEND_BASE_URL and this machine's name servers{other_sandbox(parts.geturl())}"
+    )
     try:
         async with asyncio.timeout(RESOLVING):
             found = await _look_up(host, _port(parts))
@@ -170,10 +179,11 @@ async def _connect(parts: SplitResult, proxies: tuple[str, ...]) -> Finding:
         await _close(writer)
         return fine("connection", f"{host} port {port} answers after {took:.0f} ms")
     remedy = "check BILLBLEND_BASE_URL, and whether a firewall lets this machine out"
+    remedy += other_sandbox(parts.geturl())
     if proxies:
         remedy += f" without the proxy of {', '.join(proxies)}"
     if is_loopback(host):
-        remedy = "start the sandbox: billblend sandbox"
+        remedy = "start the built-in sandbox: billblend sandbox"
     return problem("connection", f"{host} port {port} cannot be reached ({reason})", remedy)
 
 

@@ -16,7 +16,7 @@ import attrs
 from .. import __version__
 from ..errors import ConfigurationError
 from ..keys import RsaSigner
-from ..models import Endpoint, is_callback_address
+from ..models import Endpoint, is_callback_address, is_own_sandbox
 from ..settings import NAMES, Settings, read_settings
 from .findings import Finding, fine, problem, skipped, warning
 
@@ -87,8 +87,12 @@ def examine_papers(environ: Mapping[str, str]) -> Papers:
 
 def _leads(settings: Settings) -> str:
     endpoint = settings.endpoint
-    money = "real money moves there" if endpoint.is_production else "this is not production"
-    return f"{endpoint.base_url}, endpoint {endpoint.path}: {money}"
+    what = "real money moves there"
+    if is_own_sandbox(endpoint.base_url):
+        what = "the gateway's own sandbox at sandbox.billblend.com, where no money is real"
+    elif not endpoint.is_production:
+        what = "this machine, as with the built-in sandbox, where no money is real"
+    return f"{endpoint.base_url}, endpoint {endpoint.path}: {what}"
 
 
 def _shown(name: str, given: Mapping[str, str]) -> str:
@@ -100,8 +104,10 @@ def _shown(name: str, given: Mapping[str, str]) -> str:
     match name:
         case "BILLBLEND_LOGIN":
             shown = value.isprintable()
-        case "BILLBLEND_PRIVATE_KEY":
+        case "BILLBLEND_PRIVATE_KEY" | "BILLBLEND_JOURNAL_KEY":
             shown = "-----BEGIN" not in value and _is_file(value)
+        case "BILLBLEND_JOURNAL_SCHEMA":
+            shown = value.isidentifier()
         case "BILLBLEND_ENDPOINT_ID" | "BILLBLEND_ENDPOINT_GROUP_ID":
             shown = value.isascii() and value.isdigit() and len(value) < 20
         case "BILLBLEND_BASE_URL":

@@ -1,4 +1,4 @@
-"""Looks at the journal: its file, its owner, and the disk that it lies on."""
+"""Looks at the journal: what it holds and whose, its server, or the disk that it lies on."""
 
 import os
 import re
@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from ..errors import ConfigurationError, JournalError
 from ..journal import Owner
 from ..journal.inspection import Inspection, inspect_journal
 from ..models import Endpoint, State
+from ..places import DatabasePlace, FilePlace, Place
 from ..settings import Settings
 from .findings import Finding, fine, problem, skipped, warning
 
@@ -29,17 +31,25 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
 def examine_journal(
-    path: Path | None, settings: Settings | None, *, mounts: Path = _MOUNTS
+    place: Place | None, settings: Settings | None, *, mounts: Path = _MOUNTS
 ) -> list[Finding]:
     """Look at a journal without changing it.
 
     Args:
-        path: The journal, if one was named.
+        place: The journal, if one was named.
         settings: Whose it should be, if that is known.
         mounts: Where Linux lists its file systems.
     """
-    if path is None:
-        return [skipped("journal", "none was named; give one with --journal FILE")]
+    match place:
+        case DatabasePlace():
+            return _examine_database(place, settings)
+        case FilePlace(path=path):
+            return _examine_disk(path, settings, mounts)
+        case _:
+            return [skipped("journal", "none was named; give one with --journal")]
+
+
+def _examine_disk(path: Path, settings: Settings | None, mounts: Path) -> list[Finding]:
     try:
         return [_examine_file(path, settings), *_examine_place(path.absolute().parent, mounts)]
     except OSError as error:
@@ -59,19 +69,49 @@ def _examine_file(path: Path, settings: Settings | None) -> Finding:
     if isinstance(found, str):
         remedy = "nothing is sent from it until it can be read; keep it as it is meanwhile"
         return problem("journal", f"{path}: {found}", remedy)
+    return _compare(str(path), found, settings)
+
+
+def _examine_database(place: DatabasePlace, settings: Settings | None) -> list[Finding]:
+    """Look at a journal in PostgreSQL, its key's file and its server."""
+    try:
+        place.check()
+    except ConfigurationError as error:
+        return [problem("journal", str(error), "without its key nothing of it can be checked")]
+    key = _examine_key(place)
+    try:
+        with place.reader() as reader:
+            found = reader.inspect()
+    except JournalError as error:
+        remedy = "nothing is sent from it until it can be read; keep it as it is meanwhile"
+        return [key, problem("journal", str(error), remedy)]
+    server = f"{found.mode} keeps what it has written (fsync and synchronous_commit are on)"
+    return [key, _compare(place.title, found, settings), fine("journal server", server)]
+
+
+def _examine_key(place: DatabasePlace) -> Finding:
+    path, about = place.key_file(), "journal key"
+    if os.name != "nt" and path.stat().st_mode & 0o077:
+        return warning(about, f"others than its owner may use {path}", f"chmod 600 {path}")
+    return fine(about, f"{path} can be read, by its owner only")
+
+
+def _compare(name: str, found: Inspection, settings: Settings | None) -> Finding:
+    """Say whether a sound journal fits the settings."""
     if settings is None:
-        told = f"{path} is sound; {_described(found)}. Whose it should be is not known"
+        told = f"{name} is sound; {_described(found)}. Whose it should be is not known"
         return skipped("journal", told)
     endpoint = settings.endpoint
-    owner = owner_of(settings.credentials.login, endpoint)
+    owner, theirs = owner_of(settings.credentials.login, endpoint), found.owner
+    if theirs is None:
+        return fine("journal", f"{name} is sound, and no program has opened it yet")
     if not found.takes(owner):
-        theirs = found.owner
-        told = f"{path} holds payouts of {theirs.login} at {theirs.base_url} {theirs.endpoint}"
+        told = f"{name} holds payouts of {theirs.login} at {theirs.base_url} {theirs.endpoint}"
         return problem("journal", told, "use the settings that belong to it, or another journal")
-    if owner != found.owner:
-        told = f"{path} was made with other settings and takes these, since it has sent nothing"
+    if owner != theirs:
+        told = f"{name} was made with other settings and takes these, since it has sent nothing"
         return fine("journal", f"{told}; {_described(found)}")
-    return fine("journal", f"{path} is sound and fits the settings; {_described(found)}")
+    return fine("journal", f"{name} is sound and fits the settings; {_described(found)}")
 
 
 def owner_of(login: str, endpoint: Endpoint) -> Owner:

@@ -137,7 +137,7 @@ class Connections:
             return JournalUnavailable(self.name, reason) if is_refused else Lost(reason)
         if state in _NO_TABLES:
             missing = f"there are no tables of a journal in schema {self.schema}"
-            make = "run PostgresJournal.initialise, which makes them"
+            make = "billblend journal init (or PostgresJournal.initialise) makes them"
             return JournalUnavailable(self.name, f"{missing}; {make}")
         reason = f"PostgreSQL refuses it ({kind}, {state})"
         is_passing = state.startswith(_WORTH_ANOTHER)

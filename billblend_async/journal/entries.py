@@ -1,5 +1,6 @@
 """What a journal writes of an event, and what it finds of a payout."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -11,7 +12,7 @@ from ..models import State
 from ..payout import Payout
 from .records import erase_secrets, fold_events, read_sealed, seal_event, write_event
 
-__all__ = ["Entry", "Found", "Record", "make_entry", "read_found"]
+__all__ = ["Entry", "Found", "Record", "check_of", "make_entry", "read_found"]
 
 _TOKEN_SIZE: Final = 16
 
@@ -77,6 +78,11 @@ class Found:
     records: Sequence[Record]
 
 
+def check_of(key: bytes) -> str:
+    """Name a journal's key without telling it."""
+    return hashlib.sha256(key).hexdigest()[:16]
+
+
 def make_entry(
     key: bytes, becomes: Payout, event: Event, *, random_bytes: Callable[[int], bytes]
 ) -> Entry:
@@ -103,21 +109,27 @@ def make_entry(
     )
 
 
-def read_found(journal: str, key: bytes, found: Found) -> tuple[Payout, list[Event]]:
+def read_found(
+    journal: str, key: bytes, found: Found, *, secrets: bool = True
+) -> tuple[Payout, list[Event]]:
     """Read a payout and its events, and compare them with what is listed.
 
     Args:
         journal: The journal's name, for errors.
         key: The journal's secret.
         found: What is there.
+        secrets: Whether the links for receivers are read; else they are left where they are.
 
     Raises:
         JournalDamaged: It cannot be what was written.
     """
     name = found.client_orderid
     try:
-        events = [_event(key, name, place, record) for place, record in enumerate(found.records)]
-        payout = fold_events(name, events)
+        events = [
+            _event(key, name, place, record, secrets=secrets)
+            for place, record in enumerate(found.records)
+        ]
+        payout = fold_events(name, events, lacks_secrets=not secrets)
     except ValueError as error:
         reason = str(error)
     else:
@@ -127,12 +139,12 @@ def read_found(journal: str, key: bytes, found: Found) -> tuple[Payout, list[Eve
     raise JournalDamaged(journal, f"payout {name}: {reason}")
 
 
-def _event(key: bytes, name: str, place: int, record: Record) -> Event:
+def _event(key: bytes, name: str, place: int, record: Record, *, secrets: bool) -> Event:
     if record.sequence != place:
         raise ValueError(f"event {place} is missing")
     try:
         event = read_sealed(key, name, place, record.name, record.data, record.seal)
-        if event.secret and record.secret is not None:
+        if secrets and event.secret and record.secret is not None:
             event = read_sealed(key, name, place, record.name, *record.secret)
     except ValueError as error:
         reason = str(error)

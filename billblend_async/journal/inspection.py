@@ -1,4 +1,4 @@
-"""Looks into a SQLite journal without changing it, for whoever asks why it does not open."""
+"""What is seen in a journal without changing it, for whoever asks why it does not open."""
 
 import contextlib
 import hashlib
@@ -24,17 +24,17 @@ _READONLY: Final = 8  # SQLITE_READONLY: what a crash has left must be mended by
 
 @attrs.frozen(kw_only=True)
 class Inspection:
-    """What a journal's file holds.
+    """What a journal holds.
 
     Attributes:
-        owner: Whose payouts it holds.
-        mode: SQLite's journal mode of the file.
+        owner: Whose payouts it holds; None where nobody has opened it yet.
+        mode: How it is kept: SQLite's journal mode of the file, or the server's version.
         states: How many payouts are in which state.
         bound: The settings of its owner that stand for ever.
         is_restored: Whether it was declared restored from a copy.
     """
 
-    owner: Owner
+    owner: Owner | None
     mode: str
     states: Mapping[State, int]
     bound: frozenset[str]
@@ -42,6 +42,8 @@ class Inspection:
 
     def takes(self, owner: Owner) -> bool:
         """Tell whether it would open for an owner."""
+        if self.owner is None:
+            return True
         differs = [name for name in _FIELDS if getattr(owner, name) != getattr(self.owner, name)]
         return not differs or (not self.is_restored and self.bound.isdisjoint(differs))
 

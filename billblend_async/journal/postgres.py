@@ -1,7 +1,6 @@
 """A journal in a PostgreSQL database, which programs on many machines share."""
 
 import asyncio
-import hashlib
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -25,7 +24,7 @@ from ..payout import Payout, open_payout
 from . import Owner
 from .attempts import Attempts
 from .connections import OwnPool, Pool, describe
-from .entries import Entry, Found, make_entry, read_found
+from .entries import Entry, Found, check_of, make_entry, read_found
 from .groups import Groups
 from .statements import Statements
 
@@ -92,6 +91,7 @@ class PostgresJournal:
         self._statements = Statements(pool, schema, self._name)
         self._attempts = Attempts(self._name, patience)
         self._key = _checked_key(key)
+        self._key_check = check_of(self._key)
         self._random_bytes = random_bytes
         self._owner: dict[str, str] = {}
         self._state = "new"
@@ -117,10 +117,10 @@ class PostgresJournal:
             The version before, 0 for none, and the version now.
 
         Raises:
-            JournalMismatch: They are of a later release.
+            JournalMismatch: They are of a later release, or of another key.
             JournalUnavailable: The database cannot be reached or refuses it.
         """
-        return await self._attempts.make(self._statements.initialise)
+        return await self._attempts.make(lambda: self._statements.initialise(self._key_check))
 
     async def open(self, owner: Owner) -> None:
         """Open the journal for one owner.
@@ -136,9 +136,8 @@ class PostgresJournal:
             raise ConfigurationError("a journal is opened once; make another one for the database")
         self._state, self._loop = "opening", asyncio.get_running_loop()
         self._owner = attrs.asdict(owner)
-        check = hashlib.sha256(self._key).hexdigest()[:16]
         try:
-            await self._attempts.make(lambda: self._statements.settle(self._owner, check))
+            await self._attempts.make(lambda: self._statements.settle(self._owner, self._key_check))
         except BaseException:
             await self.aclose()
             raise

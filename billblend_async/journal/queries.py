@@ -5,14 +5,17 @@ from typing import Final
 __all__ = [
     "ACCEPT",
     "APPEND",
+    "AUDIT",
     "ERASE",
     "HIDE",
+    "LISTED",
     "LOCK",
     "NAMED",
     "OURS_OF",
     "PAGE",
     "READ",
     "SETTINGS",
+    "STATES",
     "WANTED",
 ]
 
@@ -80,3 +83,12 @@ PAGE: Final = (
     "(SELECT * FROM {schema}.payouts WHERE place > %(after)s AND state = ANY(%(states)s)"
     " {open} ORDER BY place LIMIT %(limit)s) AS p"
 )
+LISTED: Final = (
+    "SELECT place, client_orderid, sequence FROM {schema}.payouts WHERE place > %(after)s"
+    " ORDER BY place LIMIT %(limit)s"
+)
+AUDIT: Final = (
+    "SELECT (SELECT count(*) FROM {schema}.events)"
+    " = (SELECT coalesce(sum(sequence + 1), 0) FROM {schema}.payouts)"
+)
+STATES: Final = "SELECT state, count(*) FROM {schema}.payouts GROUP BY state"

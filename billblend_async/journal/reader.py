@@ -1,103 +1,215 @@
 """Reads a journal in a SQLite file beside whoever writes it, and changes nothing.
 
-For whoever only looks: it needs no settings, takes no lock for longer than a page and works while
-payouts run, and after a crash. What it reads is checked as strictly as when payouts run from it.
+For whoever only looks: it takes no lock for longer than a page and works while payouts run, and
+after a crash. What it reads is checked as strictly as when payouts run from it.
 """
 
-import contextlib
 import hashlib
 import sqlite3
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from types import TracebackType
+from typing import Final, Self
 
-from ..errors import JournalDamaged, JournalError, JournalMismatch, JournalUnavailable
-from ..events import Opened
+import attrs
+
+from ..errors import ClosedError, JournalDamaged, JournalMismatch, JournalUnavailable
+from ..events import EVENTS
 from ..models import State
-from ..payout import Payout, open_payout
+from ..payout import Payout
 from . import Owner
 from .files import read_key
-from .records import fold_events, fold_on, read_sealed
+from .quiet import QuietFile
+from .records import fold_events, read_sealed
 from .smooth import fold_smooth
-from .tables import AUDIT, TABLES, VERSION
+from .tables import AUDIT, BINDS, TABLES, VERSION
 
 __all__ = ["SqliteReader"]
 
-T = TypeVar("T")
-
 PAGE: Final = 128
 """Payouts that are read at once: for that long nobody can write, which is a few milliseconds."""
-_PAUSE: Final = 0.001
-_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _TABLES: Final = (
     "SELECT name, sql FROM sqlite_master"
     " WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^'"
 )
+_META: Final = "SELECT name, value FROM meta"
+_ANY: Final = "SELECT 1 FROM payouts LIMIT 1"
+_NAMES: Final = "SELECT client_orderid FROM payouts"
 _LISTED: Final = (
     "SELECT place, client_orderid, state, sequence FROM payouts"
     " WHERE place > ? ORDER BY place LIMIT ?"
 )
+_NAMED: Final = "SELECT state, sequence FROM payouts WHERE client_orderid = ?"
 _EVENTS: Final = (
     "SELECT sequence, name, data, seal FROM events WHERE client_orderid = ? ORDER BY sequence"
 )
-_Listed = tuple[int, str, str, int]
+_SECRETS: Final = (
+    "SELECT sequence, data, seal FROM secrets"
+    " WHERE client_orderid = ? AND seal <> zeroblob(length(seal))"
+)
+_SECRETIVE: Final = frozenset(name for name, kind in EVENTS.items() if kind.secret)
 _Record = tuple[int, object, object, object]
 
 
-class SqliteReader:
-    """A journal's file, open for reading.
+@attrs.frozen
+class _Found:
+    """What is there of a payout.
 
-    The links for receivers are left where they are: a payout that is read here holds none.
+    Attributes:
+        name: Its client_orderid.
+        listed: The state and the place of the newest event that are listed, if it is listed.
+        records: Its events, in order.
+        secrets: What is kept of their secrets, by place; None where those are not asked for.
+    """
+
+    name: str
+    listed: tuple[str, int] | None
+    records: list[_Record]
+    secrets: Mapping[int, tuple[object, object]] | None = None
+
+
+class SqliteReader:
+    """A journal's file, open for reading inside ``with``.
+
+    In a file that is not there, or that nobody has written to yet, nothing is found.
 
     Args:
         path: The file; its key lies beside it, in ``<path>.key``.
         busy_timeout: Seconds to wait for another program that holds the file.
+        is_reader: Whether it is only looked at, by somebody who sends nothing anyway.
+
+    Attributes:
+        fingerprint_key: The secret under which receivers are fingerprinted; empty where no payout
+            is known.
+        holds_payouts: Whether any payout was known when it was opened.
+
+    Raises:
+        JournalUnavailable: The file cannot be read.
+        JournalDamaged: It is no journal, or its key or the file itself is lost.
+        JournalMismatch: Its key is another journal's, or a later release wrote it.
     """
 
-    def __init__(self, path: Path, *, busy_timeout: float = 10.0) -> None:
+    def __init__(self, path: Path, *, busy_timeout: float = 10.0, is_reader: bool = False) -> None:
+        self.fingerprint_key = b""
+        self.holds_payouts = False
         self._path = path
         self._busy_timeout = busy_timeout
+        self._is_reader = is_reader
+        self._is_open = self._is_audited = False
+        self._file: QuietFile | None = None
+        self._meta: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
         """Show where it lies."""
         return f"<SqliteReader {self._path}>"
 
-    def owner(self) -> Owner:
-        """Tell whose payouts it holds.
+    def __enter__(self) -> Self:
+        """Open the file, if it is there, and check that it is a journal with its key."""
+        if self._path.exists():
+            self._file = QuietFile(
+                self._path, busy_timeout=self._busy_timeout, is_reader=self._is_reader
+            )
+            try:
+                self._examine(self._file)
+            except BaseException:
+                self._file.close()
+                raise
+        elif self._key_file.exists():
+            raise self._damaged("the file is gone, but its key file is there")
+        self._is_open = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self._is_open = False
+        if self._file is not None:
+            self._file.close()
+
+    def owner(self) -> Owner | None:
+        """Tell whose payouts it holds; None where nobody has written to it yet.
+
+        Raises:
+            JournalUnavailable: The file is not there.
+            JournalDamaged: It does not say that.
+        """
+        self._opened()
+        if not self._meta:
+            return None
+        names = ("base_url", "login", "endpoint")
+        missing = [name for name in names if name not in self._meta]
+        if missing:
+            raise self._damaged(f"it does not say its {missing[0]}")
+        return Owner(**{name: self._meta[name] for name in names})
+
+    def check(self, owner: Owner) -> None:
+        """Make sure that a program with these settings may work on it.
+
+        What a run may still mend passes, as it does where a run opens it: see ``Journal.open``.
+
+        Raises:
+            JournalMismatch: It belongs to another environment, login or endpoint.
+        """
+        known = self.owner() if self._is_written() else None
+        if known is None:
+            return
+        found = attrs.asdict(known)
+        for name, expected in attrs.asdict(owner).items():
+            if found[name] == expected:
+                continue
+            if "restored" in self._meta or self._opened().select(BINDS[name]):
+                raise JournalMismatch(str(self._path), name, expected, found[name])
+
+    def identity(self) -> tuple[int, int]:
+        """Name the file that was opened, so that one is noticed that took its place.
+
+        Raises:
+            JournalUnavailable: It is not there.
+        """
+        return self._opened().identity
+
+    def names(self) -> list[str]:
+        """List the ids of all payouts, which is cheap: none of them is read.
 
         Raises:
             JournalUnavailable: The file cannot be read.
-            JournalDamaged: It is no journal.
-            JournalMismatch: It was written by a later release.
+            JournalDamaged: The list does not fit the events.
         """
-        with self._opened() as connection:
-            meta = self._meta(connection)
-        names = ("base_url", "login", "endpoint")
-        missing = [name for name in names if name not in meta]
-        if missing:
-            raise self._damaged(f"it does not say its {missing[0]}")
-        return Owner(**{name: meta[name] for name in names})
+        if not self._is_written():
+            return []
+        self._audit()
+        return [name for (name,) in self._opened().select(_NAMES)] if self.holds_payouts else []
 
-    def file(self) -> tuple[int, int]:
-        """Name the file that has the path now, so that one is noticed that took its place.
+    def find(self, client_orderids: Iterable[str]) -> Iterator[Payout | None]:
+        """Look payouts up in this order; None for each that the journal does not know.
+
+        They are read in pages; each page is as the journal stands when its turn comes.
 
         Raises:
-            JournalUnavailable: It is gone.
+            JournalUnavailable: The file cannot be read.
+            JournalDamaged: What it holds cannot be what was written.
         """
-        try:
-            status = self._path.stat()
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-        else:
-            return status.st_dev, status.st_ino
-        raise self._unavailable(reason)
+        if self._is_written():
+            self._audit()
+        if not self.holds_payouts:
+            yield from (None for _ in client_orderids)
+            return
+        names = iter(client_orderids)
+        while page := list(islice(names, PAGE)):
+            for found in self._opened().read(partial(_look_up, page)):
+                yield None if found is None else self._fold(found)
 
     def payouts(self, known: Mapping[str, int] | None = None) -> Iterator[Payout]:
         """Iterate over the payouts in the order they were accepted, each as it stands.
 
-        They are read in pages; each page is as the journal stands when its turn comes.
+        They are read in pages; each page is as the journal stands when its turn comes. The links
+        for receivers are left where they are: a payout that is read here holds none.
 
         Args:
             known: Sequences by client_orderid: payouts that are there still are passed over.
@@ -105,164 +217,148 @@ class SqliteReader:
         Raises:
             JournalUnavailable: The file cannot be read.
             JournalDamaged: What it holds cannot be what was written.
-            JournalMismatch: Its key is another journal's, or a later release wrote it.
         """
-        known = {} if known is None else known
-        with self._opened() as connection:
-            key = self._key(self._meta(connection))
-            if not known:
-                self._audit(connection)
-            place = 0
-            while True:
-                listed, news = self._read(connection, partial(_page, connection, place, known))
-                for (_, name, state, sequence), records in news:
-                    payout = self._fold(key, name, records)
-                    if (state, sequence) != (payout.state.value, payout.sequence):
-                        wrong = "its events do not lead to the state that is listed"
-                        raise self._damaged(f"payout {name}: {wrong}")
-                    yield payout
-                if len(listed) < PAGE:
-                    return
-                place = listed[-1][0]
+        known, file = {} if known is None else known, self._opened()
+        if self._is_written() and not known:
+            self._audit()
+        size, place = PAGE if self.holds_payouts else 0, 0
+        while size == PAGE:
+            size, place, news = file.read(partial(_page, place, known))
+            for found in news:
+                yield self._fold(found)
 
-    def _fold(self, key: bytes | None, name: str, records: list[_Record]) -> Payout:
+    def _fold(self, found: _Found) -> Payout:
         reason = "there is no key to check it with; restore the journal's key file"
-        if key is not None:
+        if self.fingerprint_key:
             try:
-                return _folded(key, name, records)
+                payout = _folded(self.fingerprint_key, found)
             except ValueError as error:
                 reason = str(error)
-        raise self._damaged(f"payout {name}: {reason}")
+            else:
+                if found.listed == (payout.state.value, payout.sequence):
+                    return payout
+                reason = "its events do not lead to the state that is listed"
+        raise self._damaged(f"payout {found.name}: {reason}")
 
-    def _meta(self, connection: sqlite3.Connection) -> dict[str, str]:
-        """Read what the journal says of itself, if it is one that we can read."""
-        tables = dict(self._read(connection, lambda: connection.execute(_TABLES).fetchall()))
-        meta: dict[str, str] = {}
-        if "meta" in tables:
-            select = "SELECT name, value FROM meta"
-            meta = dict(self._read(connection, lambda: connection.execute(select).fetchall()))
+    def _examine(self, file: QuietFile) -> None:
+        """Read what the journal says of itself, if it is one that we can read, and its key."""
+        tables = dict(file.select(_TABLES))
+        if not tables:
+            if self._key_file.exists():
+                raise self._damaged("the file is empty, but its key file is there")
+            return
+        meta: dict[str, str] = dict(file.select(_META)) if "meta" in tables else {}
         version = meta.get("version", "")
         if version.isdecimal() and int(version) > VERSION:
             raise JournalMismatch(str(self._path), "version", str(VERSION), version)
         if tables != TABLES or version != str(VERSION):
             raise self._damaged("its tables are not those of a journal")
-        return meta
+        self._meta = meta
+        self.holds_payouts = bool(file.select(_ANY))
+        if self.holds_payouts:
+            self.fingerprint_key = self._read_key(meta.get("key_check"))
 
-    def _key(self, meta: Mapping[str, str]) -> bytes | None:
-        """Read the secret that seals the events; None where nothing was sealed yet."""
-        path = self._path.with_name(f"{self._path.name}.key")
-        known = meta.get("key_check")
+    def _read_key(self, known: str | None) -> bytes:
+        """Read the secret that seals the events; empty where nothing was sealed yet."""
+        path = self._key_file
         if known is None:
-            return None
+            return b""
         try:
-            key = read_key(path)
+            key, reason = read_key(path), " holds no key"
+        except FileNotFoundError:
+            key, reason = None, " is missing"
         except OSError as error:
-            key, reason = None, error.strerror or type(error).__name__
-        else:
-            reason = "it holds no key"
+            key, reason = None, f": {error.strerror or type(error).__name__}"
         if key is None:
-            raise self._damaged(f"its key file {path.name}: {reason}; restore it")
+            raise self._damaged(f"its key file {path.name}{reason}; restore it")
         check = hashlib.sha256(key).hexdigest()[:16]
         if check != known:
             restore = f"{check} (restore the key file {path.name} that belongs to this journal)"
             raise JournalMismatch(str(self._path), "fingerprint key", restore, known)
         return key
 
-    def _audit(self, connection: sqlite3.Connection) -> None:
-        """Be sure that no payout has vanished from the list."""
-        states = (f" {' '.join(State)} ",)
-        (fits,) = self._read(connection, lambda: connection.execute(AUDIT, states).fetchone())
-        if not fits:
-            raise self._damaged("its list of payouts does not fit its events")
+    def _audit(self) -> None:
+        """Be sure, once, that no payout has vanished from the list."""
+        if not self._is_audited:
+            [(fits,)] = self._opened().select(AUDIT, f" {' '.join(State)} ")
+            if not fits:
+                raise self._damaged("its list of payouts does not fit its events")
+            self._is_audited = True
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        """Open the file; where a writer has crashed, SQLite itself must be able to mend it.
+    def _is_written(self) -> bool:
+        """Tell whether a journal is there by now."""
+        if not self._is_open:
+            raise ClosedError("journal")
+        return bool(self._meta)
 
-        That is why it is not opened with mode=ro, which cannot read such a file. No statement can
-        write all the same, and a file that may not be written is read as it is.
-        """
-        connection = self._connect()
-        with contextlib.closing(connection):
-            for pragma in ("query_only=1", "trusted_schema=0", "cell_size_check=1"):
-                self._read(connection, partial(connection.execute, f"PRAGMA {pragma}")).close()
-            yield connection
+    def _opened(self) -> QuietFile:
+        """Give the file, which is there."""
+        if not self._is_open:
+            raise ClosedError("journal")
+        if self._file is None:
+            wrong = "there is no such file"
+            raise JournalUnavailable(str(self._path), wrong, is_reader=self._is_reader)
+        return self._file
 
-    def _connect(self) -> sqlite3.Connection:
-        target = f"{self._path.absolute().as_uri()}?mode=rw"
-        try:
-            return sqlite3.connect(target, timeout=0, isolation_level=None, uri=True)
-        except sqlite3.Error as error:
-            problem = self._told(error)
-        raise problem
-
-    def _read(self, connection: sqlite3.Connection, read: Callable[[], T]) -> T:
-        """Read in one short transaction; wait while a writer holds the file."""
-        until = time.monotonic() + self._busy_timeout
-        while True:
-            problem: JournalError
-            try:
-                connection.execute("BEGIN")
-                try:
-                    return read()
-                finally:
-                    connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                if not _is_busy(error):
-                    problem = self._told(error)
-                    break
-            if time.monotonic() >= until:
-                held = f"another program has held the file for {self._busy_timeout:g} seconds"
-                problem = self._unavailable(held)
-                break
-            time.sleep(_PAUSE)
-        raise problem
-
-    def _told(self, error: sqlite3.Error) -> JournalError:
-        """Say in our words what failed: SQLite's own may repeat what it could not read."""
-        name = getattr(error, "sqlite_errorname", None)
-        if name is None:
-            return self._damaged("it holds a text that is no UTF-8")
-        if error.sqlite_errorcode & 0xFF in _DAMAGED:
-            return self._damaged(f"SQLite finds it damaged ({name})")
-        return self._unavailable(f"SQLite cannot read it ({name})")
-
-    def _unavailable(self, reason: str) -> JournalUnavailable:
-        return JournalUnavailable(str(self._path), reason, is_reader=True)
+    @property
+    def _key_file(self) -> Path:
+        return self._path.with_name(f"{self._path.name}.key")
 
     def _damaged(self, reason: str) -> JournalDamaged:
         return JournalDamaged(str(self._path), reason)
 
 
 def _page(
-    connection: sqlite3.Connection, after: int, known: Mapping[str, int]
-) -> tuple[list[_Listed], list[tuple[_Listed, list[_Record]]]]:
-    """Read a page of the list, and the records of those payouts that are not known as they are."""
-    listed: list[Any] = connection.execute(_LISTED, (after, PAGE)).fetchall()
+    after: int, known: Mapping[str, int], connection: sqlite3.Connection
+) -> tuple[int, int, list[_Found]]:
+    """Read a page of the list: its size, its last place, and what is there of its payouts.
+
+    Those that are known as they are listed are passed over.
+    """
+    rows: list[tuple[int, str, str, int]] = connection.execute(_LISTED, (after, PAGE)).fetchall()
     news = [
-        (row, connection.execute(_EVENTS, (row[1],)).fetchall())
-        for row in listed
-        if known.get(row[1]) != row[3]
+        _Found(name, (state, sequence), connection.execute(_EVENTS, (name,)).fetchall())
+        for _, name, state, sequence in rows
+        if known.get(name) != sequence
     ]
-    return listed, news
+    return len(rows), rows[-1][0] if rows else after, news
 
 
-def _folded(key: bytes, name: str, records: list[_Record]) -> Payout:
-    """Fold a payout from its records without its link.
+def _look_up(names: Iterable[str], connection: sqlite3.Connection) -> list[_Found | None]:
+    """Read what is there of some payouts, with their secrets."""
+    page: list[_Found | None] = []
+    for name in names:
+        listed: tuple[str, int] | None = connection.execute(_NAMED, (name,)).fetchone()
+        records: list[_Record] = connection.execute(_EVENTS, (name,)).fetchall()
+        if listed is None and not records:
+            page.append(None)
+            continue
+        secrets = {}
+        if not _SECRETIVE.isdisjoint([record[1] for record in records]):
+            rows = connection.execute(_SECRETS, (name,)).fetchall()
+            secrets = {place: (data, seal) for place, data, seal in rows}
+        page.append(_Found(name, listed, records, secrets))
+    return page
+
+
+def _folded(key: bytes, found: _Found) -> Payout:
+    """Fold a payout from its records.
 
     Raises:
         ValueError: They cannot be the records of this payout; the message says why.
     """
-    events = [read_sealed(key, name, *record) for record in records]
-    if [record[0] for record in records] != list(range(len(records))):
+    name = found.name
+    events = [read_sealed(key, name, *record) for record in found.records]
+    if [record[0] for record in found.records] != list(range(len(events))):
         raise ValueError("an event is missing")
-    first = events[0] if events else None
-    if not isinstance(first, Opened) or first.client_orderid != name:
-        return fold_events(name, events)  # it says what is wrong
-    return fold_smooth(events) or fold_on(open_payout(first), events[1:])[0]
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    smooth = fold_smooth(events)
+    if smooth is not None and smooth.client_orderid == name:
+        return smooth
+    secrets = found.secrets
+    if secrets is None:
+        return fold_events(name, events, lacks_secrets=True)
+    for place, event in enumerate(events):
+        if event.secret and place in secrets:
+            kind = found.records[place][1]
+            events[place] = read_sealed(key, name, place, kind, *secrets[place])
+    return fold_events(name, events)

@@ -28,6 +28,8 @@ _CHECK_PAY: Final = (
     *(PayStarted, PayAccepted, Finished),
 )
 _ONE_STEP: Final = (Opened, PayStarted, PayAccepted, Finished)
+_NAMING: Final = Checked | PayAccepted
+"""The events on the way that name the order."""
 
 
 def fold_smooth(events: Sequence[Event]) -> Payout | None:
@@ -36,17 +38,20 @@ def fold_smooth(events: Sequence[Event]) -> Payout | None:
     What it gives is what the machine makes of the same events.
     """
     kinds = tuple(map(type, events))
-    flow = Flow.CHECK_PAY if kinds == _CHECK_PAY else Flow.ONE_STEP
-    if kinds not in (_CHECK_PAY, _ONE_STEP):
+    if kinds == _CHECK_PAY:
+        flow = Flow.CHECK_PAY
+    elif kinds == _ONE_STEP:
+        flow = Flow.ONE_STEP
+    else:
         return None
     first, last = events[0], events[-1]
-    orders = [each.paynet_order_id for each in events if isinstance(each, Checked | PayAccepted)]
+    orders = {each.paynet_order_id for each in events if isinstance(each, _NAMING)}
     if not (
         isinstance(first, Opened)
         and isinstance(last, Finished)
         and first.flow is flow
         and not first.held
-        and {last.paynet_order_id} == set(orders)
+        and orders == {last.paynet_order_id}
         and _is_plain(first, last)
     ):
         return None

@@ -69,7 +69,8 @@ class SqliteJournal:
 
     Args:
         path: The file; made when it is not there. ``":memory:"`` is for tests: it forgets
-            everything when it is closed, so it serves the sandbox and this machine only.
+            everything when it is closed, so it serves the gateway's own sandbox and this machine
+            only.
         busy_timeout: Seconds to wait for another program that holds the file.
         random_bytes: Where the key comes from.
     """
@@ -114,8 +115,8 @@ class SqliteJournal:
             raise ConfigurationError("a journal is opened once; make another one for the file")
         if self._path == ":memory:" and moves_real_money(owner.base_url):
             raise ConfigurationError(
-                "a journal in memory forgets who was paid; it is for the sandbox and this machine, "
-                "so give a journal in a file"
+                "a journal in memory forgets who was paid; it is for the gateway's own sandbox and "
+                "this machine, so give a journal in a file"
             )
         database = Database(
             self._path,

@@ -1,27 +1,21 @@
-"""What a PostgreSQL journal asks of its server: one attempt, one transaction, one connection."""
+"""What a PostgreSQL journal writes: one attempt, one transaction, one connection."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from hashlib import blake2b
-from itertools import groupby
-from typing import Any, Final
+from typing import Any
 
-from ..errors import JournalMismatch, JournalUnavailable
-from ..models import State
 from . import queries
-from .connections import Connections, Pool, Transaction
-from .entries import Entry, Found, Record
-from .migrations import BINDS, MIGRATIONS, VERSION
+from .connections import Pool, Transaction
+from .entries import Entry, Found
+from .migrations import MIGRATIONS, VERSION
+from .readings import Meta, Readings, version_of
 
 __all__ = ["Statements"]
 
-_Meta = Mapping[str, str]
 
-_DURABLE: Final = ("on", "remote_apply", "remote_write")
-
-
-class Statements:
-    """A journal's server.
+class Statements(Readings):
+    """A journal's server, for whoever writes too.
 
     Args:
         pool: Where connections come from.
@@ -30,22 +24,30 @@ class Statements:
     """
 
     def __init__(self, pool: Pool, schema: str, name: str) -> None:
-        self._connections = Connections(pool, schema, name)
-        self._name = name
+        super().__init__(pool, schema, name)
         digest = blake2b(f"billblend journal {schema}".encode(), digest_size=8).digest()
         self._lock = int.from_bytes(digest, signed=True)
 
-    async def initialise(self) -> tuple[int, int]:
-        """Make the tables, or bring them to this release's version; tell the versions."""
+    async def initialise(self, key_check: str) -> tuple[int, int]:
+        """Make the tables, or bring them to this release's version; tell the versions.
+
+        From then on they belong to the key, so that nobody makes a second one on another machine.
+        """
         async with self._transaction(is_alone=True) as transaction:
-            await transaction.run("CREATE SCHEMA IF NOT EXISTS {schema}")
+            [(schema,)] = await transaction.rows("SELECT to_regnamespace('{schema}')")
+            if schema is None:  # where it is there, no right to make one is needed
+                await transaction.run("CREATE SCHEMA {schema}")
             [(meta,)] = await transaction.rows("SELECT to_regclass('{schema}.meta')")
-            before = 0 if meta is None else _version(await self._meta(transaction))
+            before = 0 if meta is None else version_of(await self._meta(transaction))
             if before > VERSION:
                 raise self._mismatch("version", str(VERSION), str(before))
             for steps in MIGRATIONS[before:]:
                 for step in steps:
                     await transaction.run(step)
+            known = (await self._meta(transaction)).get("key_check", key_check)
+            if known != key_check:
+                raise self._mismatch("fingerprint key", key_check, known)
+            await self._remember(transaction, "key_check", key_check)
             await self._remember(transaction, "version", str(VERSION))
             return before, VERSION
 
@@ -61,18 +63,9 @@ class Statements:
             return
         async with self._transaction(is_alone=True) as transaction:
             meta = await self._meta(transaction)
-            known = meta.get("key_check", key_check)
-            if known != key_check:
-                raise self._mismatch("fingerprint key", key_check, known)
-            for name, expected in {**owner, "key_check": key_check}.items():
-                found = meta.get(name)
-                if found == expected:
-                    continue
-                if found is not None and (
-                    "restored" in meta or await transaction.rows(BINDS[name])
-                ):
-                    raise self._mismatch(name, expected, found)
-                await self._remember(transaction, name, expected)
+            wanted = {**owner, "key_check": key_check}
+            for name, value in (await self._changes(transaction, meta, wanted)).items():
+                await self._remember(transaction, name, value)
 
     async def write(
         self, owner: dict[str, str], entries: Sequence[Entry], restored: Sequence[Entry] = ()
@@ -120,22 +113,6 @@ class Statements:
         async with self._transaction(is_alone=True) as transaction:
             await transaction.run("DELETE FROM {schema}.meta WHERE name = 'restored'")
 
-    async def read(self, names: Sequence[str]) -> dict[str, Found]:
-        """Read payouts by their ids, as they stand at one moment."""
-        async with self._connections.transaction() as transaction:
-            found = await self._found(transaction, queries.NAMED, {"keys": list(names)})
-        return {one.client_orderid: one for _, one in found}
-
-    async def page(
-        self, after: int, states: Collection[State], limit: int
-    ) -> list[tuple[int, Found]]:
-        """Read the next payouts in some states, each with its place."""
-        is_open = not any(state.is_terminal for state in states)
-        payouts = queries.PAGE.replace("{open}", "AND is_open" if is_open else "")
-        values = {"after": after, "states": [state.value for state in states], "limit": limit}
-        async with self._connections.transaction() as transaction:
-            return await self._found(transaction, payouts, values)
-
     # Inside a transaction
 
     async def _append(self, transaction: Transaction, entries: Sequence[Entry]) -> None:
@@ -160,18 +137,6 @@ class Statements:
         rows = await transaction.rows(queries.OURS_OF, _columns(entries))
         return {token for (token,) in rows}
 
-    async def _found(
-        self, transaction: Transaction, payouts: str, values: dict[str, Any]
-    ) -> list[tuple[int, Found]]:
-        rows = await transaction.rows(queries.READ.replace("{payouts}", payouts), values)
-        return [
-            (place, Found(name, state, sequence, _records(group)))
-            for (name, place, state, sequence), group in groupby(rows, key=lambda row: row[:4])
-        ]
-
-    async def _meta(self, transaction: Transaction) -> _Meta:
-        return dict(await transaction.rows(queries.SETTINGS))
-
     async def _remember(self, transaction: Transaction, name: str, value: str) -> None:
         sql = (
             "INSERT INTO {schema}.meta (name, value) VALUES (%(name)s, %(value)s)"
@@ -187,42 +152,12 @@ class Statements:
 
     # Checks
 
-    def _check_owner(self, meta: _Meta, owner: dict[str, str]) -> None:
+    def _check_owner(self, meta: Meta, owner: dict[str, str]) -> None:
         for name, expected in owner.items():
             found = meta.get(name)
             if found != expected:
                 raise self._mismatch(name, expected, str(found))
         self._check_commit(meta)
-
-    def _check_server(self, meta: _Meta) -> None:
-        """Refuse a server that may lose what it has committed."""
-        version = _version(meta)
-        if version > VERSION:
-            raise self._mismatch("version", str(VERSION), str(version))
-        if version < VERSION:
-            raise self._unavailable(
-                f"its tables are of version {version}, and this release needs {VERSION}: run"
-                " PostgresJournal.initialise, which brings them forward"
-            )
-        for name in ("fsync", "full_page_writes"):
-            if meta[name] != "on":
-                raise self._unavailable(
-                    f"the server runs with {name} = {meta[name]}, so a crash may damage what is"
-                    " committed; turn it on"
-                )
-        if meta["server_encoding"] != "UTF8":
-            raise self._unavailable(
-                f"the database is in {meta['server_encoding']}; make one in UTF8"
-            )
-        self._check_commit(meta)
-
-    def _check_commit(self, meta: _Meta) -> None:
-        """Look in each transaction: a role, a database or a connection may have its own setting."""
-        if meta["synchronous_commit"] not in _DURABLE:
-            raise self._unavailable(
-                f"synchronous_commit is {meta['synchronous_commit']}, so a crash may forget what"
-                " was sent; set it to on for this role and database"
-            )
 
     @contextlib.asynccontextmanager
     async def _transaction(self, *, is_alone: bool = False) -> AsyncIterator[Transaction]:
@@ -237,12 +172,6 @@ class Statements:
             await transaction.run(f"SELECT pg_advisory_xact_lock{shared}({self._lock})")
             yield transaction
 
-    def _unavailable(self, reason: str) -> JournalUnavailable:
-        return JournalUnavailable(self._name, reason)
-
-    def _mismatch(self, field: str, expected: str, found: str) -> JournalMismatch:
-        return JournalMismatch(self._name, field, expected, found)
-
 
 def _columns(entries: Sequence[Entry]) -> dict[str, Any]:
     """Turn entries into one list for each column."""
@@ -256,23 +185,3 @@ def _columns(entries: Sequence[Entry]) -> dict[str, Any]:
         "seals": [entry.seal for entry in entries],
         "tokens": [entry.token for entry in entries],
     }
-
-
-def _records(rows: Iterable[tuple[Any, ...]]) -> list[Record]:
-    """Make records of joined rows; a payout without any has one row that holds nothing."""
-    return [
-        Record(
-            row[4],
-            row[5],
-            row[6],
-            bytes(row[7]),
-            None if row[8] is None else (row[8], bytes(row[9])),
-        )
-        for row in rows
-        if row[4] is not None
-    ]
-
-
-def _version(meta: _Meta) -> int:
-    version = meta.get("version", "")
-    return int(version) if version.isdecimal() else 0

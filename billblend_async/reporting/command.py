@@ -1,17 +1,16 @@
 """The commands that look at a journal: ``billblend report`` and ``billblend watch``."""
 
 import argparse
-import asyncio
 import contextlib
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ..batch import read_batch
 from ..console import end_on_signals
-from ..desk import check_journal
 from ..errors import ConfigurationError
+from ..intake import add_reading, read_chosen
+from ..places import JOURNAL_HELP, Place, read_place
 
 if TYPE_CHECKING:
     from .source import Choice
@@ -33,7 +32,7 @@ def add_report(report: argparse.ArgumentParser) -> None:
     """Give ``billblend report`` its options."""
     report.description = _REPORT
     report.epilog = "exit status: 0 once the report is written, whatever it tells"
-    report.add_argument("--journal", type=Path, required=True, help="the journal")
+    report.add_argument("--journal", type=read_place, required=True, help=JOURNAL_HELP)
     report.add_argument("--html", type=Path, metavar="FILE", help="write one page that has it all")
     report.add_argument("--csv", type=Path, metavar="FILE", help="write every payout in a row")
     _add_choice(report)
@@ -43,7 +42,7 @@ def add_report(report: argparse.ArgumentParser) -> None:
 def add_watch(watch: argparse.ArgumentParser) -> None:
     """Give ``billblend watch`` its options."""
     watch.description = _WATCH
-    watch.add_argument("--journal", type=Path, required=True, help="the journal")
+    watch.add_argument("--journal", type=read_place, required=True, help=JOURNAL_HELP)
     _add_choice(watch)
     watch.add_argument("--port", type=int, default=0, help="the port (default 0: a free one)")
     watch.set_defaults(run=_watch)
@@ -61,6 +60,7 @@ def _add_choice(command: argparse.ArgumentParser) -> None:
         "--until", type=_moment, metavar="TIME", help="only payouts accepted before then"
     )
     command.add_argument("--batch", type=Path, metavar="FILE", help="only payouts of this file")
+    add_reading(command)
 
 
 def _moment(text: str) -> float:
@@ -77,7 +77,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from .sheet import is_sheet, sheet
     from .source import Source
 
-    check_journal(arguments.journal)
+    arguments.journal.check()
     if arguments.html is not None:
         check_target("--html", arguments.html, is_page)
     if arguments.csv is not None:
@@ -110,16 +110,17 @@ def _choice(arguments: argparse.Namespace) -> "Choice":
         f"accepted before {instant(until)} UTC" if until is not None else "",
         f"payouts of {arguments.batch.name}" if arguments.batch is not None else "",
     ]
-    among = None
-    if arguments.batch is not None:
-        rows = read_batch(arguments.batch).rows
-        among = frozenset(row.request.client_orderid for row in rows)
+    batch, among = read_chosen(arguments), None
+    if batch is not None:
+        among = frozenset(row.request.client_orderid for row in batch.rows)
     told = ", ".join(filter(None, words))
     return Choice(since=since, until=until, among=among, words=told)
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    check_journal(arguments.journal)
+    import asyncio
+
+    arguments.journal.check()
     if not 0 <= arguments.port < 65536:
         raise ConfigurationError("--port: must lie between 0, for any free one, and 65535")
     with contextlib.suppress(KeyboardInterrupt):
@@ -127,7 +128,9 @@ def _watch(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(journal: Path, port: int, choice: "Choice") -> None:
+async def _serve(journal: Place, port: int, choice: "Choice") -> None:
+    from asyncio import CancelledError
+
     from .watching import Watch
 
     end_on_signals()
@@ -135,5 +138,5 @@ async def _serve(journal: Path, port: int, choice: "Choice") -> None:
         print(f"Watch it at {watch.url}")
         told = "Only who has this link can see it. Ctrl-C ends the page and no payout."
         print(told, flush=True)
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(CancelledError):
             await watch.wait()

@@ -1,12 +1,12 @@
-"""Where a report's payouts come from: a journal's file, read again only where it has changed."""
+"""Where a report's payouts come from: a journal, read again only where it has changed."""
 
 from collections.abc import Collection
-from pathlib import Path
 
 import attrs
 
+from ..errors import ConfigurationError
 from ..journal import Owner
-from ..journal.reader import SqliteReader
+from ..places import Place, Reader
 from ..standing import Line, line_of
 from ..summary import Summary, summarize
 
@@ -43,7 +43,7 @@ class Report:
     """What a journal holds, at one moment.
 
     Attributes:
-        journal: The name of its file.
+        journal: Its name.
         owner: Whose payouts it holds.
         at: When it was read, in seconds since the epoch.
         choice: Which payouts are told of, in words; empty for all.
@@ -62,18 +62,17 @@ class Report:
 
 
 class Source:
-    """A journal's file, and what was read of it.
+    """A journal, and what was read of it.
 
     Args:
-        path: The file.
+        place: Where it lies.
         choice: Which payouts are told of.
     """
 
-    def __init__(self, path: Path, choice: Choice | None = None) -> None:
-        self._path = path
+    def __init__(self, place: Place, choice: Choice | None = None) -> None:
+        self._place = place
         self._choice = Choice() if choice is None else choice
-        self._reader = SqliteReader(path)
-        self._file: tuple[int, int] | None = None
+        self._identity: object = None
         self._known: dict[str, int] = {}
         self._lines: dict[str, Line] = {}
 
@@ -84,22 +83,15 @@ class Source:
             at: Now, in seconds since the epoch.
 
         Raises:
-            JournalError: The file cannot be read, or is not what was written.
+            JournalError: It cannot be read, or is not what was written.
+            ConfigurationError: Nobody has opened it yet.
         """
-        owner = self._reader.owner()
-        file = self._reader.file()
-        if self._file != file:
-            # Another file lies there now: nothing that was read is true of it.
-            self._file, self._known, self._lines = file, {}, {}
-        for payout in self._reader.payouts(self._known):
-            line = line_of(payout)
-            if self._choice.takes(line):
-                self._lines[line.client_orderid] = line
-            self._known[line.client_orderid] = line.sequence
+        with self._place.reader() as reader:
+            owner = self._read(reader)
         lines = tuple(self._lines.values())
         among = self._choice.among
         return Report(
-            journal=self._path.name,
+            journal=self._place.title,
             owner=owner,
             at=at,
             choice=self._choice.words,
@@ -107,3 +99,18 @@ class Source:
             lines=lines,
             summary=summarize(lines, at=at),
         )
+
+    def _read(self, reader: Reader) -> Owner:
+        owner, identity = reader.owner(), reader.identity()
+        if owner is None:
+            wrong = "nobody has run payouts from it yet, so there is nothing to tell"
+            raise ConfigurationError(f"--journal {self._place}: {wrong}")
+        if self._identity != identity:
+            # Another journal lies there now: nothing that was read is true of it.
+            self._identity, self._known, self._lines = identity, {}, {}
+        for payout in reader.payouts(self._known):
+            line = line_of(payout)
+            if self._choice.takes(line):
+                self._lines[line.client_orderid] = line
+            self._known[line.client_orderid] = line.sequence
+        return owner

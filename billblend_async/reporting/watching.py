@@ -10,13 +10,13 @@ import hmac
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import attrs
 
 from ..errors import ClosedError, JournalError
+from ..places import Place
 from ..server import Server, take_port
 from .page import HEADERS, body_parts, trouble_page, watch_page
 from .source import Choice, Report, Source
@@ -46,7 +46,7 @@ class Watch:
     """Serves the report of a journal inside its ``async with`` block.
 
     Args:
-        journal: The journal's file.
+        journal: Where the journal lies.
         port: The port on this machine; 0 takes a free one.
         choice: Which payouts it tells of; by default all.
         clock: Seconds since the epoch.
@@ -58,7 +58,7 @@ class Watch:
 
     def __init__(
         self,
-        journal: Path,
+        journal: Place,
         port: int = 0,
         choice: Choice | None = None,
         *,

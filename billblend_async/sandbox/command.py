@@ -1,4 +1,4 @@
-"""The ``sandbox`` command: a gateway to play against, with its settings on the screen."""
+"""The ``sandbox`` command: the built-in sandbox, with its settings on the screen."""
 
 import argparse
 import asyncio
@@ -7,15 +7,16 @@ import shlex
 import tempfile
 from pathlib import Path
 
+from ..console import end_on_signals
 from ..errors import ConfigurationError
 from .faults import FAULTS, Switch, read_switch
 from .scenarios import SCENARIOS
 
-__all__ = ["add_sandbox", "run_sandbox"]
+__all__ = ["add_sandbox"]
 
 
 def add_sandbox(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``billblend sandbox``."""
+    """Give ``billblend sandbox`` its options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f"{_faults()}\n\n{_accounts()}"
     parser.add_argument("--port", type=int, default=8765, help="0 takes a free one")
@@ -34,12 +35,20 @@ def add_sandbox(parser: argparse.ArgumentParser) -> None:
     )
     # For whoever starts it beside itself, and has its own use for a terminal's Ctrl-C.
     parser.add_argument("--ignore-interrupt", action="store_true", help=argparse.SUPPRESS)
+    parser.set_defaults(run=_run)
 
 
-async def run_sandbox(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace) -> int:
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(_serve(arguments))
+    return 0
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
     """Print the settings to use with a new sandbox, and serve it until cancelled."""
     from .server import Sandbox
 
+    end_on_signals(ignore_interrupt=arguments.ignore_interrupt)
     sandbox = Sandbox(
         port=arguments.port,
         validation=arguments.validation,
@@ -51,9 +60,9 @@ async def run_sandbox(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="billblend-sandbox-") as directory:
         async with sandbox:
             exports = await asyncio.to_thread(sandbox.export, Path(directory))
-            print("# The sandbox gateway is running; Ctrl-C stops it.")
+            print("# The built-in sandbox is running on this machine; Ctrl-C stops it.")
             print(f"# Its orders and the switches for faults: {sandbox.page_url}")
-            print("# Use these settings:")
+            print("# Use these settings (BILLBLEND_BASE_URL=sandbox is the gateway's own sandbox):")
             lines = (f"export {name}={shlex.quote(value)}" for name, value in exports.items())
             print("\n".join(lines), flush=True)
             with contextlib.suppress(asyncio.CancelledError):

@@ -103,7 +103,7 @@ def unknown_page() -> str:
 def orders_page() -> str:
     """Show the orders live, and the switches for faults."""
     body = f"{_ORDERS_BODY}<script>{_ORDERS_SCRIPT}</script>"
-    return _page("Orders of the sandbox", body, _STYLE + _ORDERS_STYLE)
+    return _page("Orders of the built-in sandbox", body, _STYLE + _ORDERS_STYLE)
 
 
 def _single(title: str, content: str) -> str:
@@ -119,7 +119,7 @@ def _page(title: str, body: str, style: str) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
-<title>{escape(title)} · Sandbox</title>
+<title>{escape(title)} · Built-in sandbox</title>
 <link rel="icon" href="data:,">
 <style>{style}</style>
 </head>

@@ -89,7 +89,7 @@ class RunningFaults:
 
 
 class RunningSandbox:
-    """A sandbox that serves on a loopback port from a thread of its own, inside ``with``.
+    """A built-in sandbox that serves on a loopback port from a thread of its own, inside ``with``.
 
     Everything here can be used from sync and async tests alike and takes about a millisecond.
 
