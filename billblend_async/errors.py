@@ -189,27 +189,20 @@ class DecisionRefused(BillblendError):
         client_orderid: The payout.
         decision: approved, released, closed, withdrawn or acknowledged.
         state: Where the payout stands.
+        reason: Why it does not fit, and what to do.
+        again_at: When it will fit by waiting alone, in seconds since the epoch; None if never.
     """
 
     client_orderid: str
     decision: str
     state: str
+    reason: str = "see where it stands"
+    again_at: float | None = None
 
     def __str__(self) -> str:
-        """Name the payout, the decision and where it stands."""
-        return (
-            f"payout {self.client_orderid}: it cannot be {self.decision} while it is {self.state}; "
-            f"{_FITTING.get(self.decision, 'see where it stands')}."
-        )
-
-
-_FITTING = {
-    "approved": "that is for payouts run with pay=False that are not approved yet",
-    "closed": "that is for payouts in attention; one that is not paid yet can be withdrawn",
-    "released": "that is for payouts in attention, of an order that is neither approved nor "
-    "reversed and with a doubt that is a minute old",
-    "withdrawn": "that is for payouts whose pay was never sent; others in attention can be closed",
-}
+        """Name the payout, the decision, where it stands, and why that does not fit."""
+        stands = f"it stands at {self.state} and cannot be {self.decision}"
+        return f"payout {self.client_orderid}: {stands}: {self.reason}."
 
 
 @attrs.define(eq=False)

@@ -38,7 +38,7 @@ def _status(arguments: argparse.Namespace) -> int:
 async def _ask_status(client_orderid: str, journal: Place | None) -> int:
     from rich.console import Console
 
-    from .report import print_outcome, print_report
+    from .report import print_history, print_outcome, print_report
 
     console = Console()
     async with make_client(read_settings(os.environ)) as client:
@@ -46,9 +46,12 @@ async def _ask_status(client_orderid: str, journal: Place | None) -> int:
         if journal is not None:
             async with make_orchestrator(client, journal) as payouts:
                 outcome = await payouts.status(client_orderid)
+                events = await payouts.history(client_orderid)
             order = outcome.paynet_order_id
             console.print("journal:", highlight=False)
             print_outcome(console, outcome)
+            console.print("history:", highlight=False)
+            print_history(console, events)
         answer = await client.status(client_orderid, order)
     console.print("gateway:", highlight=False)
     if isinstance(answer, StatusReport):

@@ -32,7 +32,8 @@ _LASTING: Final = 2.0
 
 JSON_HELP: Final = """\
 --json writes one JSON object a line to stdout, and what people read to stderr. Amounts are strings
-in major units, by currency; "at" is UTC. No line holds anything of a receiver.
+in major units, by currency; "at" is UTC. No line holds anything of a receiver, unless somebody has
+written it into the reason of a decision.
   started   payouts, amounts
   payout    client_orderid, status (as in the results file), state, amount, currency,
             paynet_order_id, order_stage, error_code, error_message, open_reason, doubt, alarms,

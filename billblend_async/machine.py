@@ -326,7 +326,14 @@ def _is_asked_amount(payout: Payout, event: Finished) -> bool:
 
 
 def _decide(payout: Payout, event: Decision) -> Payout:
-    """Fold what a person decided."""
+    """Fold what a person decided, and remember that they did if it is taken."""
+    becomes = _decided(payout, event)
+    if becomes == payout:
+        return payout
+    return attrs.evolve(becomes, decisions=(*payout.decisions, event))
+
+
+def _decided(payout: Payout, event: Decision) -> Payout:
     match event:
         case Approved(who=who):
             return attrs.evolve(payout, held=False, approved_by=who) if payout.held else payout

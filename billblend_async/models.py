@@ -382,15 +382,11 @@ class Outcome:
 
     @property
     def concerns(self) -> tuple[str, ...]:
-        """What a person must look at, each in one word: the doubt, the alarms, ``error``.
-
-        What a person has acknowledged is none of it any more.
-        """
+        """What a person must look at, in words: the doubt, the open alarms, ``error``."""
         doubt = self.doubt if self.state is State.ATTENTION else None
         error = self.status if self.needs_reconciliation else None
         # An alarm that only repeats the doubt is no second one.
-        words = dict.fromkeys(map(str, filter(None, (doubt, *self.open_alarms, error))))
-        return tuple(words)
+        return tuple(dict.fromkeys(map(str, filter(None, (doubt, *self.open_alarms, error)))))
 
     @property
     def needs_reconciliation(self) -> bool:

@@ -1,16 +1,22 @@
 """What a person sees and decides about payouts; every decision is journaled with who and why."""
 
 from collections.abc import AsyncGenerator, Container
+from typing import Final
 
 from .crew import Crew
-from .errors import DecisionRefused, InvalidInput, Problem
-from .events import Acknowledged, Closed, Decision, Released, Withdrawn
+from .errors import DecisionRefused, InvalidInput, PayoutNotFound, Problem
+from .events import Acknowledged, Closed, Decision, Event, Released, Withdrawn
+from .history import decision_word
 from .means import Means
 from .models import Doubt, Outcome, State
+from .objections import object_to
 from .payout import outcome
 from .request import PayoutRequest
 
 __all__ = ["Oversight"]
+
+_LONGEST: Final = 1000
+"""Characters of a name or a reason, which the journal keeps for ever."""
 
 
 class Oversight:
@@ -56,6 +62,20 @@ class Oversight:
         payout = await self._means.load(request.client_orderid)
         self._means.check_same(payout, request)
         return await self.status(request.client_orderid)
+
+    async def history(self, client_orderid: str) -> list[Event]:
+        """Read all that has happened to a payout, in order, from the journal.
+
+        ``isinstance`` tells the events apart; those that a person decided have ``who`` and ``why``.
+
+        Raises:
+            PayoutNotFound: The journal knows no such payout.
+        """
+        self._crew.check_open()
+        events = await self._means.journal.history(client_orderid)
+        if not events:
+            raise PayoutNotFound(client_orderid)
+        return events
 
     async def attention(
         self, *, doubt: Doubt | None = None, among: Container[str] | None = None
@@ -191,15 +211,26 @@ class Oversight:
         await self._means.journal.declare_complete()
 
     def _check_named(self, **texts: str) -> None:
-        """Take no decision without a name or a reason."""
+        """Take no decision without a name or a reason, and no book for one."""
         self._crew.check_open()
-        missing = [name for name, text in texts.items() if not text.strip()]
-        if missing:
-            raise InvalidInput(tuple(Problem(name, "is missing") for name in missing))
+        problems = [Problem(name, "is missing") for name, text in texts.items() if not text.strip()]
+        problems += [
+            Problem(name, f"is longer than {_LONGEST:,} characters; shorten it")
+            for name, text in texts.items()
+            if len(text) > _LONGEST
+        ]
+        if problems:
+            raise InvalidInput(tuple(problems))
 
     async def _decide(self, client_orderid: str, decision: Decision) -> Outcome:
         async with self._crew.driver(client_orderid) as driver:
             if not await driver.decide(decision):
-                word, state = type(decision).__name__.lower(), driver.payout.state
-                raise DecisionRefused(client_orderid, word, state.value)
+                objection = object_to(decision, driver.payout)
+                raise DecisionRefused(
+                    client_orderid,
+                    decision_word(decision),
+                    driver.payout.state.value,
+                    objection.reason,
+                    objection.again_at,
+                )
             return driver.outcome

@@ -7,8 +7,9 @@ import attrs
 
 from .answers import Status
 from .errors import BillblendError
-from .events import Opened
+from .events import Acknowledged, Closed, Decision, Opened, Withdrawn
 from .findings import RECONCILE, Finding, explain
+from .history import decided
 from .models import Alarm, Deadlines, Doubt, Flow, OpenReason, Outcome, State
 from .request import PayoutRequest
 
@@ -62,6 +63,7 @@ class Payout:
         alarms: What does not fit.
         findings: What each alarm is about, and whether a person has acknowledged it.
         is_reconciled: Whether a person has acknowledged that it ended in the status ``error``.
+        decisions: What people have decided about it, in order.
     """
 
     client_orderid: str
@@ -94,6 +96,7 @@ class Payout:
     alarms: tuple[Alarm, ...] = ()
     findings: tuple[Finding, ...] = ()
     is_reconciled: bool = False
+    decisions: tuple[Decision, ...] = attrs.field(default=(), repr=False)
 
     @property
     def open_alarms(self) -> tuple[Alarm, ...]:
@@ -238,4 +241,8 @@ def _explain(payout: Payout, latest: str | None) -> str | None:
         told.append(RECONCILE)
     if wait is not None and payout.doubt is None:
         told.append(latest or wait[0].sentence or "")
+    last = payout.decisions[-1] if payout.decisions else None
+    if wait is None and isinstance(last, Closed | Withdrawn | Acknowledged):
+        how = decided(last)
+        told.append(f"{how[0].upper()}{how[1:].rstrip('.')}.")
     return " ".join(filter(None, told)) or None

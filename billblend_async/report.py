@@ -1,6 +1,6 @@
 """What people look at: the one place that renders for the terminal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Final, Protocol
@@ -11,11 +11,15 @@ from rich.table import Table
 
 from .answers import StatusReport
 from .errors import SendingStopped
+from .events import Event
+from .history import happened
+from .legibility import instant, legible
 from .models import Outcome, State
 
 __all__ = [
     "Counted",
     "print_attention",
+    "print_history",
     "print_outcome",
     "print_problems",
     "print_report",
@@ -33,6 +37,9 @@ _COLOURS: Final = {
     "unfinished": "magenta",
 }
 
+_MOST_EVENTS: Final = 200
+_LONGEST: Final = 4000
+"""Characters of a line: links for receivers are long."""
 _ODD: Final = (
     "Finished, but something does not fit. Ask, and then billblend attention acknowledge takes "
     "them off this list:"
@@ -114,7 +121,17 @@ def print_attention(console: Console, outcomes: Iterable[Outcome]) -> None:
 
 def _print_sentence(console: Console, text: str) -> None:
     """Show a sentence: on a terminal it is broken between words, in a log it is one line."""
-    console.print(text, markup=False, highlight=False, soft_wrap=not console.file.isatty())
+    told = legible(text, _LONGEST)
+    console.print(told, markup=False, highlight=False, soft_wrap=not console.file.isatty())
+
+
+def print_history(console: Console, events: Sequence[Event]) -> None:
+    """Show what has happened to a payout, in order; of very many events the latest."""
+    if len(events) > _MOST_EVENTS:
+        console.print(f"  {len(events) - _MOST_EVENTS:,} earlier events", highlight=False)
+    for event in events[-_MOST_EVENTS:]:
+        told = f"  {instant(event.at)} UTC  {happened(event)}"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_outcome(console: Console, outcome: Outcome) -> None:
@@ -162,4 +179,5 @@ def print_report(console: Console, report: StatusReport) -> None:
 def _print_fields(console: Console, fields: Mapping[str, object]) -> None:
     for name, value in fields.items():
         if value:
-            console.print(f"  {name}: {value}", markup=False, highlight=False, soft_wrap=True)
+            told = f"  {name}: {legible(str(value), _LONGEST)}"
+            console.print(told, markup=False, highlight=False, soft_wrap=True)

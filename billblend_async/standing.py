@@ -8,6 +8,7 @@ import attrs
 
 from .answers import Status
 from .batch import told_status
+from .events import Decision
 from .findings import RECONCILE as RECONCILE_SENTENCE
 from .findings import explain, sentence_of
 from .models import Alarm, Doubt, State
@@ -73,6 +74,7 @@ class Line:
         late_at: When its wait has taken longer than it was given; None where nothing is waited for.
         sequence: How many events have changed it.
         details: What does not fit about it in particular, by the name of the reason.
+        decisions: What people have decided about it, in order.
     """
 
     client_orderid: str
@@ -93,6 +95,7 @@ class Line:
     late_at: float | None
     sequence: int
     details: tuple[tuple[str, str], ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def is_paid(self) -> bool:
@@ -159,6 +162,7 @@ def line_of(payout: Payout) -> Line:
         late_at=wait[1] if wait is not None and waits else None,
         sequence=payout.sequence,
         details=_details(payout),
+        decisions=payout.decisions,
     )
 
 

@@ -233,6 +233,7 @@ class World:
             alarms=(),
             findings=(),
             is_reconciled=False,
+            decisions=(),
             hints=(),
             approved_by=None,
             opened_at=NOW,

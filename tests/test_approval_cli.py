@@ -118,7 +118,7 @@ class TestWithdraw:
         assert {"po-1": 1} == desk.count(PAY)
         status, _, error = await desk.billblend("withdraw", "po-1", "po-9", *words)
         assert 3 == status
-        assert "it cannot be withdrawn while it is final" in error
+        assert "it stands at final and cannot be withdrawn: it is finished already." in error
         assert "po-9: the journal knows no such payout" in error
 
 

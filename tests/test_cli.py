@@ -269,9 +269,9 @@ async def test_acknowledge(desk: Desk) -> None:
     who = (*given, "--who", "ann", "--why", "asked the bank")
     status, out, error = await desk.billblend("attention", "acknowledge", "po-0", "po-1", *who)
     assert (3, "po-1: approved; acknowledged: amount-differs\n") == (status, out)
-    assert "payout po-0: it cannot be acknowledged" in error
+    assert "payout po-0: it stands at final and cannot be acknowledged: everything" in error
     again = await desk.billblend("attention", "acknowledge", "po-1", *who)
-    assert (3, True) == (again[0], "cannot be acknowledged" in again[2])
+    assert (3, True) == (again[0], "is acknowledged already" in again[2])
     every = await desk.billblend("attention", "acknowledge", "--alarm", "error", *who)
     assert (0, "po-2: error; acknowledged: error\n", "") == every
     nothing = (0, "Nothing needs a person.\n", "")
@@ -285,6 +285,11 @@ async def test_acknowledge(desk: Desk) -> None:
     assert "needs a person" not in out
     status, out, _ = await desk.billblend("status", "po-1", *given)
     assert "acknowledged: amount-differs" in out
+    assert "explanation: Acknowledged by ann: asked the bank." in out
+    last = out[out.index("history:") : out.index("gateway:")].splitlines()[-1]
+    assert re.fullmatch(
+        r"  20\d\d-\d\d-\d\d [\d:]{8} UTC  acknowledged by ann: asked the bank", last
+    )
 
 
 async def test_attention(desk: Desk) -> None:
@@ -299,7 +304,7 @@ async def test_attention(desk: Desk) -> None:
     why = ("--journal", "payouts.db", "--who", "ann", "--why", "asked the bank")
 
     early = await desk.billblend("attention", "release", "po-1000", *why)
-    assert (3, True) == (early[0], "a doubt that is a minute old" in early[2])
+    assert (3, True) == (early[0], " s old, and for 60 s" in early[2])
     closed = await desk.billblend("attention", "close", "po-1000", *why)
     assert (0, "po-1000: closed\n") == closed[:2]
     others = await desk.billblend("attention", "close", "--doubt", "pay-unconfirmed", *why)

@@ -18,7 +18,7 @@ FILES = {
 
 # Each room and the rooms that it may import from; every room may import errors.
 VALUES = {"currencies", "parameters", "request", "answers", "models"}
-MACHINE = {"events", "findings", "payout", "commands", "transitions", "news", "machine"}
+MACHINE = {"events", "findings", "history", "payout", "commands", "transitions", "news", "machine"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "currencies": set(),
@@ -29,7 +29,8 @@ ARROWS: dict[str, set[str]] = {
     "events": VALUES,
     "legibility": set(),
     "findings": VALUES | {"events", "legibility"},
-    "payout": VALUES | {"events", "findings"},
+    "history": VALUES | {"events", "legibility"},
+    "payout": VALUES | {"events", "findings", "history"},
     "commands": VALUES | {"payout"},
     "news": VALUES | {"events", "payout", "commands"},
     "machine": VALUES | MACHINE,
@@ -71,7 +72,8 @@ ARROWS: dict[str, set[str]] = {
     "crew": {"commands", "driver", "means", "payout", "timing"},
     "delivery": VALUES | MACHINE | {"callbacks", "crew", "driver", "feed", "timing", "logs"},
     "admission": VALUES | MACHINE | {"means", "crew", "driver"},
-    "oversight": VALUES | MACHINE | {"means", "crew"},
+    "objections": VALUES | MACHINE | {"legibility"},
+    "oversight": VALUES | MACHINE | {"means", "crew", "objections"},
     "concurrency": set(),
     "repeating": set(),
     "guidance": set(),
@@ -112,12 +114,13 @@ ARROWS: dict[str, set[str]] = {
     "preflight": VALUES
     | {"batch", "console", "intake", "limits", "places", "remarks", "results", "settings"}
     | {"survey"},
-    "report": VALUES,
+    "report": VALUES | {"events", "history", "legibility"},
     "timeline": set(),
-    "standing": VALUES | {"batch", "findings", "payout"},
+    "standing": VALUES | {"batch", "events", "findings", "payout"},
     "summary": VALUES | {"batch", "standing", "timeline"},
     "reporting": VALUES
-    | {"batch", "console", "formulas", "intake", "journal", "legibility", "places"}
+    | {"batch", "console", "events", "formulas", "history", "intake", "journal", "legibility"}
+    | {"places"}
     | {"replacement", "server"}
     | {"standing", "summary", "timeline"},
     "server": set(),
@@ -173,7 +176,7 @@ ARROWS: dict[str, set[str]] = {
 PURE = (
     VALUES
     | MACHINE
-    | {"observer", "logs"}
+    | {"observer", "logs", "objections"}
     | {"errors", "diagram", "legibility", "polling", "wire", "keys", "signing", "callbacks"}
     | {"batch", "cells", "sheets", "workbook", "results", "formulas", "likeness", "notation"}
     | {"remarks"}
@@ -187,7 +190,11 @@ PURE_SANDBOX = {  # the model of the gateway, without its server
     )
 }
 PURE_REPORTING = {  # what is shown, without where it comes from and goes to
-    f"reporting.{name}" for name in ("words", "tables", "charts", "parts", "page", "sheet")
+    f"reporting.{name}"
+    for name in (
+        *("words", "tables", "charts", "pieces", "parts", "people", "page", "sheet"),
+        "verdicts",
+    )
 }
 IMPURE = {"time", "random", "secrets", "uuid", "asyncio", "logging", "threading", "socket", "httpx"}
 HOMES = {

@@ -378,7 +378,7 @@ class TestAcknowledged:
         seen = evolve(payout, SEEN)
 
         assert ((alarm,), (), (alarm,)) == (payout.open_alarms, seen.open_alarms, seen.alarms)
-        assert {"findings"} == self.changes(payout, seen)
+        assert {"findings", "decisions"} == self.changes(payout, seen)
         assert Stop() == next_command(seen, LATE)
         assert seen is evolve(seen, SEEN)
 
@@ -388,7 +388,7 @@ class TestAcknowledged:
         seen = evolve(payout, SEEN)
 
         assert (True, False) == (payout.needs_reconciliation, seen.needs_reconciliation)
-        assert {"is_reconciled"} == self.changes(payout, seen)
+        assert {"is_reconciled", "decisions"} == self.changes(payout, seen)
         assert seen is evolve(seen, SEEN)
 
     @pytest.mark.parametrize("state", State)
@@ -618,7 +618,8 @@ def test_walks(seed: int) -> None:
         if isinstance(event, Acknowledged):
             seen, number = before.findings, before.sequence
             same = attrs.evolve(after, findings=seen, sequence=number, is_reconciled=False)
-            assert attrs.evolve(before, is_reconciled=False) == same
+            assert (*before.decisions, event) == after.decisions
+            assert attrs.evolve(before, is_reconciled=False, decisions=after.decisions) == same
             assert () == after.open_alarms
             assert not after.needs_reconciliation
         elif before.state.is_terminal:

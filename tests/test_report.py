@@ -19,12 +19,21 @@ from rich.console import Console
 from test_pages import Reader
 
 from billblend_async.cli import main
-from billblend_async.events import Checked, CheckStarted, Rejected
+from billblend_async.events import (
+    Approved,
+    Checked,
+    CheckStarted,
+    Rejected,
+    Released,
+    Restored,
+    Withdrawn,
+)
 from billblend_async.journal.files import make_key
 from billblend_async.models import Doubt, State
 from billblend_async.places import FilePlace
 from billblend_async.reporting.page import HEADERS, report_page, trouble_page, watch_page
 from billblend_async.reporting.parts import MOST_LISTED
+from billblend_async.reporting.people import MOST_DECISIONS
 from billblend_async.reporting.sheet import COLUMNS, sheet
 from billblend_async.reporting.source import Choice, Report, Source
 from billblend_async.reporting.terminal import print_whole
@@ -70,6 +79,8 @@ def hostile(path: Path) -> Report:
         (opened(HOSTILE), (*PATHS[State.CHECKING], refused)),
         (opened(f"{HOSTILE}2", currency=HOSTILE), (*renamed, ended)),
         (opened(f"{HOSTILE}3"), DOUBT_PATHS[Doubt.PAY_UNCONFIRMED]),
+        (opened(f"{HOSTILE}4"), (Withdrawn(at=START + 5, who=HOSTILE, why=f"{HOSTILE}\n" * 99),)),
+        (opened(f"{HOSTILE}5", held=True), (Approved(at=START + 5, who=HOSTILE),)),
     ]
     write_journal(path, lives)
     return Source(FilePlace(path), Choice(words=HOSTILE)).read(AT)
@@ -213,6 +224,60 @@ class TestPage:
         (row,) = csv.DictReader(io.StringIO(sheet(report)))
         assert ("error", "yes") == (row["status"], row["needs_person"])
         assert "whether the money moved" in row["reason"]
+
+    def test_decisions(self, path: Path) -> None:
+        """Who has decided what about which payout, when and why, is told everywhere."""
+        released = Released(at=START + 90, who="Ann & Bob", why="support: <not> paid")
+        lives = [
+            (opened("po-1"), (*PATHS[State.ATTENTION], released)),
+            (opened("po-2"), PATHS[State.CLOSED]),
+            *((opened(f"held-{n}", held=True), (Approved(at=START, who="eve"),)) for n in range(3)),
+        ]
+        write_journal(path, lives)
+        report = Source(FilePlace(path)).read(AT)
+        page, printed = report_page(report), terminal(report)
+        section = page[page.index('id="decisions"') : page.index('id="timeline"')]
+        assert section.index("po-2") < section.index("po-1")  # the latest first
+        assert "eve has approved 3 payouts." in section
+        for words in ("Ann &amp; Bob", "support: &lt;not&gt; paid", "2027-01-15 08:01:30"):
+            assert words in section
+        assert "closed by ann: asked the bank" in page[page.index('id="payouts"') :]
+        assert "eve has approved 3 payouts" in printed
+        assert "2027-01-15 08:01:30 UTC  po-1 released by Ann & Bob: support: <not> paid" in printed
+        first, second, third, *_ = csv.DictReader(io.StringIO(sheet(report)))
+        assert ("released", "2027-01-15 08:01:30", "Ann & Bob", "support: <not> paid") == tuple(
+            first[name] for name in ("decision", "decided_at", "who", "why")
+        )
+        assert ("closed", "ann", "asked the bank", "") == tuple(
+            second[name] for name in ("decision", "who", "why", "earlier_decisions")
+        )
+        assert ("approved", "eve", "") == (third["decision"], third["who"], third["why"])
+
+    def test_earlier_decisions(self, path: Path) -> None:
+        """A payout about which people have decided again and again tells all of it in the table."""
+        released = Released(at=START + 90, who="=1+1", why="@x")
+        closed = PATHS[State.CLOSED][-1]
+        events = (*PATHS[State.ATTENTION], released, Restored(at=START + 95), closed)
+        write_journal(path, [(opened("po-1"), events)])
+        (row,) = csv.DictReader(io.StringIO(sheet(Source(FilePlace(path)).read(AT))))
+        assert "2027-01-15 08:01:30 released by =1+1: @x" == row["earlier_decisions"]
+        assert "closed" == row["decision"]
+
+    def test_many_decisions(self, path: Path) -> None:
+        """Of very many decisions the latest are listed, and it is said that there are more."""
+        count = MOST_DECISIONS + 5
+        write_journal(
+            path,
+            (
+                (opened(f"po-{n}"), (Withdrawn(at=START + n, who="ann", why="typo"),))
+                for n in range(count)
+            ),
+        )
+        page = report_page(Source(FilePlace(path)).read(AT))
+        section = page[page.index('id="decisions"') : page.index('id="timeline"')]
+        assert f">po-{count - 1}<" in section
+        assert ">po-4<" not in section
+        assert "5 earlier decisions are in the CSV file" in section
 
     def test_long_lists_are_bounded(self, path: Path) -> None:
         """Thousands of payouts are summed up, and the page says which of them it lists."""

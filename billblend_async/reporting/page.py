@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 from ..models import BASE_URLS
 from .parts import (
     all_payouts,
-    left_to_do,
     refusals,
     time_line,
     times,
     totals,
     verdict,
 )
+from .people import decisions, left_to_do
 from .source import Report
 from .words import instant, legible, many
 
@@ -70,6 +70,7 @@ def body_parts(report: Report) -> tuple[str, str]:
         ("person", "Needs a person", left_to_do(summary, "person")),
         ("unfinished", "Not finished", left_to_do(summary, "unfinished")),
         ("refused", "Refused, by reason", refusals(summary)),
+        ("decisions", "Decided by people", decisions(report)),
         ("timeline", "Timeline", time_line(summary)),
         ("times", "Time to the final status", times(summary)),
         ("payouts", "Payouts", all_payouts(report)),
@@ -146,7 +147,8 @@ def _page(title: str, body: str, head: str, script: str) -> str:
 {body}
 <footer class="small soft"><p>All times are UTC. A payout is paid when the gateway's status says \
 approved. The payout id is your client_orderid, the order id the gateway's paynet_order_id: ask \
-its support with both. No receiver, no account and no link stands on this page.</p></footer>
+its support with both. No receiver, no account and no link stands on this page, unless somebody \
+has written one into a reason.</p></footer>
 </div>
 {code}
 </body>

@@ -1,24 +1,24 @@
 """The parts of the page: each section's HTML from the summary, everything escaped."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 from html import escape
 from itertools import accumulate
-from typing import Final, Literal
+from typing import Final
 
+from ..history import decided
 from ..models import State
 from ..standing import Line
-from ..summary import Group, Summary
+from ..summary import Summary
 from ..timeline import Spread, Timeline
 from .charts import bars, shares
+from .pieces import NONE, amount_of, breakable, folded, said, status_of
 from .source import Report
 from .tables import NUMBER, Column, table
-from .words import duration, instant, legible, many, money, tone
+from .words import duration, instant, legible, many, tone
 
 __all__ = [
     "MOST_LISTED",
     "all_payouts",
-    "left_to_do",
     "refusals",
     "time_line",
     "times",
@@ -74,61 +74,17 @@ def totals(summary: Summary) -> str:
         of_currency = [each for each in summary.totals if each.currency == whole.currency]
         rows += (
             (
-                _status(each.status),
+                status_of(each.status),
                 f"{each.payouts:,}",
                 f"{100 * each.payouts / whole.payouts:.1f} %",
-                _amount(each.amount, each.currency),
+                amount_of(each.amount, each.currency),
             )
             for each in sorted(of_currency, key=lambda each: -each.payouts)
         )
         every = f"<b>All in {escape(legible(whole.currency))}</b>"
-        rows.append((every, f"{whole.payouts:,}", "", _amount(whole.amount, whole.currency)))
+        rows.append((every, f"{whole.payouts:,}", "", amount_of(whole.amount, whole.currency)))
     caption = "Payouts and money by status and currency; each share is of its currency's payouts"
     return table(columns, rows, caption=caption, kind="totals")
-
-
-def left_to_do(summary: Summary, kind: Literal["person", "unfinished"]) -> str:
-    """List the payouts that somebody must do something about, by reason."""
-    groups, nothing = {
-        "person": (summary.attention, "No payout needs a person."),
-        "unfinished": (summary.unfinished, "No payout waits for anything else."),
-    }[kind]
-    if not groups:
-        return f'<p class="none">{nothing}</p>'
-    return "".join(_group(group, kind) for group in groups)
-
-
-def _group(group: Group, kind: str) -> str:
-    late = f", {group.late:,} for longer than it should take" if group.late else ""
-    heading = (
-        f'<h3>{escape(group.name)} <span class="count">{many(group.payouts, "payout")}{late}'
-        f"</span></h3><p>{escape(group.sentence)}</p>"
-    )
-    columns = [
-        Column("Payout id"),
-        Column("Order id"),
-        Column("Amount", NUMBER),
-        Column("Since", "when"),
-        Column("What the gateway said"),
-    ]
-    rows = (
-        (
-            escape(legible(line.client_orderid)),
-            escape(legible(line.paynet_order_id)) or _NONE,
-            _amount(line.amount, line.currency),
-            instant(line.since),
-            _said(line.error_code, line.error_message, line.order_stage) or _NONE,
-        )
-        for line in group.lines
-    )
-    caption = f"Payouts with the reason {group.name}"
-    shown = table(columns, rows, caption=caption, kind="stack")
-    rest = _bound(len(group.lines), group.payouts)
-    name = f"{kind}-{group.name.replace(' ', '-')}"
-    is_open = kind == "person" or len(group.lines) <= _OPEN
-    count = many(len(group.lines), "row")
-    label = f"{count} with the ids for the gateway's support"
-    return heading + _folded(name, label, shown + rest, is_open=is_open)
 
 
 def refusals(summary: Summary) -> str:
@@ -144,10 +100,10 @@ def refusals(summary: Summary) -> str:
     ]
     rows = (
         (
-            _status(each.status),
+            status_of(each.status),
             f"{each.payouts:,}",
-            _said(each.error_code, each.error_message) or "no reason",
-            _breakable(legible(each.order_stage)) or _NONE,
+            said(each.error_code, each.error_message) or "no reason",
+            breakable(legible(each.order_stage)) or NONE,
             escape(legible(each.example)),
         )
         for each in summary.refusals
@@ -191,7 +147,7 @@ def time_line(summary: Summary) -> str:
     return (
         f'<p class="small soft">Each bar is {_span(line.step)}.</p>{told}'
         f'<p class="axis small soft"><span>{labels[0]}</span><span>{ends}</span></p>'
-        + _folded("timeline-table", "The same as a table", shown, is_open=False)
+        + folded("timeline-table", "The same as a table", shown, is_open=False)
     )
 
 
@@ -241,7 +197,7 @@ def times(summary: Summary) -> str:
     return (
         f'<dl class="about">{told}</dl><div class="series">{drawn}</div>'
         f'<p class="axis small soft"><span>0 s</span><span>{end}</span></p>'
-        + _folded("times-table", "The same as a table", shown, is_open=False)
+        + folded("times-table", "The same as a table", shown, is_open=False)
     )
 
 
@@ -277,22 +233,24 @@ def all_payouts(report: Report) -> str:
     shown = table(columns, rows, caption=caption, name="listing", kind="stack")
     note = "" if len(newest) == count else _NEWEST_ONLY.format(newest=len(newest), count=count)
     is_open = len(newest) <= 2 * _OPEN
-    return note + _folded("listing-fold", f"Show {which}", shown, is_open=is_open)
+    return note + folded("listing-fold", f"Show {which}", shown, is_open=is_open)
 
 
 def _payout(line: Line) -> tuple[str, ...]:
     seconds = line.seconds_to_final
     order = escape(legible(line.paynet_order_id))
-    said = _said(line.error_code, line.error_message)
-    if not said and line.state is State.ATTENTION and line.doubt is not None:
-        said = escape(line.doubt)
+    told = said(line.error_code, line.error_message)
+    if not told and line.state is State.ATTENTION and line.doubt is not None:
+        told = escape(line.doubt)
+    if not told and line.decisions and line.state.is_terminal and not line.open_alarms:
+        told = escape(decided(line.decisions[-1]))
     return (
         f'{escape(legible(line.client_orderid))}<span class="small soft">{order}</span>',
-        _amount(line.amount, line.currency),
-        _status(line.status if line.status != "unfinished" else line.state.value),
+        amount_of(line.amount, line.currency),
+        status_of(line.status if line.status != "unfinished" else line.state.value),
         instant(line.accepted_at),
-        _NONE if seconds is None else f'<data value="{seconds:.3f}">{duration(seconds)}</data>',
-        said or (", ".join(line.alarms) or _NONE),
+        NONE if seconds is None else f'<data value="{seconds:.3f}">{duration(seconds)}</data>',
+        told or (", ".join(line.open_alarms) or NONE),
     )
 
 
@@ -301,47 +259,6 @@ _NEWEST_ONLY: Final = (
     "need somebody are listed above whatever their age. Every payout stands in the CSV file of "
     "billblend report --csv FILE.</p>"
 )
-_NONE: Final = '<span class="soft nil">none</span>'
-
-
-def _folded(name: str, label: str, body: str, *, is_open: bool) -> str:
-    opened = " open" if is_open else ""
-    return (
-        f'<details id="{name}"{opened}><summary id="{name}-summary">{escape(label)}</summary>'
-        f"{body}</details>"
-    )
-
-
-def _bound(shown: int, count: int) -> str:
-    if shown == count:
-        return ""
-    return (
-        f'<p class="small soft">The first {shown:,} of {count:,} are listed; the CSV file has all, '
-        "with the same reasons.</p>"
-    )
-
-
-def _status(word: str) -> str:
-    return f'<span class="status {tone(word)}">{escape(legible(word))}</span>'
-
-
-def _amount(amount: Decimal, currency: str) -> str:
-    return f"{money(amount, currency)} {escape(legible(currency))}"
-
-
-def _said(code: str | None, message: str | None, stage: str | None = None) -> str:
-    """Repeat what the gateway said: its text, its code and its stage, as far as it told them."""
-    told = [legible(message)]
-    if code:
-        told.append(f"(error {legible(code)})")
-    if stage:
-        told.append(f"[{legible(stage)}]")
-    return _breakable(" ".join(filter(None, told)))
-
-
-def _breakable(text: str) -> str:
-    """Let the gateway's long words be broken where a person would, if they must be."""
-    return escape(text).replace("_", "_<wbr>")
 
 
 def _span(step: int) -> str:

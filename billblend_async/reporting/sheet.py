@@ -4,7 +4,9 @@ import csv
 import io
 from typing import Final
 
+from ..events import Decision
 from ..formulas import harmless
+from ..history import decided, decision_word, reason_of
 from ..standing import Line
 from .source import Report
 from .words import instant, legible
@@ -27,7 +29,15 @@ COLUMNS: Final = (
     "accepted_at",
     "since",
     "seconds_to_final",
+    "acknowledged",
+    "decision",
+    "decided_at",
+    "who",
+    "why",
+    "earlier_decisions",
 )
+_FIRST: Final = 15
+"""Columns that every table of ours has ever had."""
 
 
 def sheet(report: Report) -> str:
@@ -45,11 +55,13 @@ def sheet(report: Report) -> str:
 
 def is_sheet(head: str) -> bool:
     """Tell from the beginning of a file whether it is a table of ours."""
-    return head.splitlines()[0] == ",".join(COLUMNS)
+    # Those that an earlier release has written have fewer columns, in the same order.
+    return head.splitlines()[0].startswith(",".join(COLUMNS[:_FIRST]))
 
 
 def _cells(line: Line) -> tuple[str, ...]:
     seconds = line.seconds_to_final
+    last = line.decisions[-1] if line.decisions else None
     return (
         _text(line.client_orderid),
         _text(line.status),
@@ -66,7 +78,18 @@ def _cells(line: Line) -> tuple[str, ...]:
         instant(line.accepted_at),
         instant(line.since),
         "" if seconds is None else f"{seconds:.3f}",
+        " ".join(line.acknowledged),
+        *_decision(last),
+        _text("; ".join(f"{instant(each.at)} {decided(each)}" for each in line.decisions[:-1])),
     )
+
+
+def _decision(decision: Decision | None) -> tuple[str, ...]:
+    """Tell a decision in cells of its own: what, when, who and why."""
+    if decision is None:
+        return ("", "", "", "")
+    who, why = _text(decision.who), _text(reason_of(decision))
+    return (decision_word(decision), instant(decision.at), who, why)
 
 
 def _text(value: str | None) -> str:

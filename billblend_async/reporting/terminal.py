@@ -8,15 +8,18 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..history import decided
 from ..summary import Group, Summary
 from ..timeline import Timeline
 from .source import Report
+from .verdicts import verdicts
 from .words import duration, instant, legible, many, money, tone
 
 __all__ = ["print_whole"]
 
 _MOST_NAMED = 5
 _MOST_REASONS = 10
+_MOST_DECISIONS = 10
 _WIDE = 60
 """Cells from which on a table has lines around its cells."""
 _COLOURS = {"good": "green", "bad": "yellow", "odd": "bold red", "wait": "magenta", "still": "dim"}
@@ -41,6 +44,7 @@ def print_whole(console: Console, report: Report) -> None:
     _groups(console, "Needs a person", summary.attention)
     _groups(console, "Not finished", summary.unfinished)
     _refusals(console, summary)
+    _verdicts(console, report)
     if summary.timeline is not None:
         _timeline(console, summary.timeline)
     times = summary.times
@@ -108,6 +112,20 @@ def _refusals(console: Console, summary: Summary) -> None:
     left = summary.unlisted_refusals + sum(each.payouts for each in summary.refusals[len(shown) :])
     if left:
         _line(console, f"  {left:>6,}  for rarer reasons")
+
+
+def _verdicts(console: Console, report: Report) -> None:
+    told = verdicts(report.lines, _MOST_DECISIONS)
+    if told.listed or told.approvals:
+        _head(console, "Decided by people")
+    for who, count in told.approvals[:_MOST_DECISIONS]:
+        _line(console, f"  {who} has approved {many(count, 'payout')}")
+    for line, decision in told.listed:
+        what = f"{legible(line.client_orderid)} {decided(decision)}"
+        _line(console, f"  {instant(decision.at)} UTC  {what}")
+    if told.unlisted:
+        left = many(told.unlisted, "earlier decision")
+        _line(console, f"  {left}; --csv has them all")
 
 
 def _timeline(console: Console, line: Timeline) -> None:

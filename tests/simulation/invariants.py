@@ -341,6 +341,7 @@ class Invariants(Manners):
             sequence=before.sequence,
             findings=before.findings,
             is_reconciled=before.is_reconciled,
+            decisions=before.decisions,
         )
         self.demand(same == before, "an acknowledgement changed more than that", name)
 

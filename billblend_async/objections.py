@@ -1,0 +1,125 @@
+"""Why a person's decision does not fit where a payout stands, and when it may be tried again."""
+
+import math
+from collections.abc import Mapping
+from typing import Final, assert_never
+
+import attrs
+
+from .events import Acknowledged, Approved, Closed, Decision, Released, Withdrawn
+from .legibility import instant
+from .machine import RELEASE_AFTER
+from .models import Doubt, State
+from .payout import Payout
+
+__all__ = ["Objection", "object_to"]
+
+_GOES_ON: Final = "run its file again, which goes on with it"
+_FOR_GOOD: Final[Mapping[Doubt | None, str]] = {
+    Doubt.APPROVED_BEFORE_PAY: "the gateway calls its order approved",
+    Doubt.OTHER_TRANSACTION: "the gateway tells of a reversal or the like on its order",
+}
+
+
+@attrs.frozen
+class Objection:
+    """Why a decision does not fit.
+
+    Attributes:
+        reason: In words, with what to do.
+        again_at: When it will fit by waiting alone, in seconds since the epoch; None if never.
+    """
+
+    reason: str
+    again_at: float | None = None
+
+
+def object_to(decision: Decision, payout: Payout) -> Objection:
+    """Say why a payout does not take a decision."""
+    if payout.state.is_terminal and not isinstance(decision, Acknowledged):
+        return Objection(_after_the_end(decision, payout))
+    match decision:
+        case Released():
+            return _to_release(decision, payout)
+        case Closed():
+            return Objection(_to_close(payout))
+        case Withdrawn():
+            return Objection(_to_withdraw(payout))
+        case Approved():
+            return Objection(_to_approve(payout))
+        case Acknowledged():
+            return Objection(_to_acknowledge(payout))
+        case _:
+            assert_never(decision)
+
+
+_MOVED: Final = "it has moved on meanwhile; look at it again"
+
+
+def _after_the_end(decision: Decision, payout: Payout) -> str:
+    if isinstance(decision, Closed) and (payout.open_alarms or payout.needs_reconciliation):
+        return "it is finished already; acknowledge what does not fit about it"
+    if isinstance(decision, Approved | Released):
+        return (
+            "it is finished, and nothing is ever sent for it again; to pay it after all takes a "
+            "new client_orderid"
+        )
+    return "it is finished already"
+
+
+def _to_release(decision: Released, payout: Payout) -> Objection:
+    if payout.state is not State.ATTENTION:
+        if payout.held:
+            return Objection("it waits for approval and is in no doubt; approve or withdraw it")
+        return Objection(f"it is in no doubt; {_GOES_ON}")
+    if (told := _FOR_GOOD.get(payout.doubt)) is not None:
+        return Objection(f"{told}, so nothing that could be sent would be right; close it")
+    again_at = payout.since + RELEASE_AFTER
+    if decision.at >= again_at:
+        return Objection(_MOVED)
+    age, at = max(0, int(decision.at - payout.since)), instant(math.ceil(again_at))
+    return Objection(
+        f"its doubt is {age} s old, and for {RELEASE_AFTER:.0f} s what was sent may still be under "
+        f"way; try again from {at} UTC on",
+        again_at,
+    )
+
+
+def _to_close(payout: Payout) -> str:
+    if payout.state is State.ATTENTION:
+        return _MOVED
+    if payout.state in _BEFORE_PAY and not payout.pays:
+        return "it is in no doubt, and pay was not sent; withdraw it to end it"
+    return f"it is in no doubt; {_GOES_ON}, and close it if it comes to need a person"
+
+
+_BEFORE_PAY: Final = (State.NEW, State.CHECKING, State.VALIDATING, State.VALIDATED)
+
+
+def _to_withdraw(payout: Payout) -> str:
+    if payout.state is State.ATTENTION:
+        return "it needs a person; close it to end it"
+    if payout.state in _BEFORE_PAY and not payout.pays:
+        return _MOVED
+    return f"pay may have left, which cannot be taken back; {_GOES_ON}"
+
+
+def _to_approve(payout: Payout) -> str:
+    if not payout.held:
+        return "it was handed in to be paid, so it waits for nobody's approval"
+    if payout.state is State.ATTENTION:
+        return "it needs a person first; release or close it"
+    return _MOVED
+
+
+def _to_acknowledge(payout: Payout) -> str:
+    is_odd = bool(payout.open_alarms) or payout.needs_reconciliation
+    if payout.state is State.ATTENTION:
+        how = "close it" if payout.doubt in _FOR_GOOD else "release or close it"
+        return f"it is in doubt, and needs a decision; {how}"
+    if not is_odd:
+        seen = "all that does not fit about it is acknowledged already"
+        return seen if payout.acknowledged else "everything about it fits"
+    if not payout.state.is_terminal:
+        return "it is not finished; try again once it is"
+    return _MOVED

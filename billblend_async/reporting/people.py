@@ -1,0 +1,106 @@
+"""The parts of the page about people: what they must do for payouts, and what they have decided."""
+
+from html import escape
+from typing import Final, Literal
+
+from ..history import decision_word, reason_of
+from ..summary import Group, Summary
+from .pieces import NONE, amount_of, folded, said
+from .source import Report
+from .tables import NUMBER, Column, table
+from .verdicts import verdicts
+from .words import instant, legible, many
+
+__all__ = ["MOST_DECISIONS", "decisions", "left_to_do"]
+
+_OPEN: Final = 25
+"""Rows up to which a list that nobody must read is unfolded."""
+MOST_DECISIONS: Final = 500
+"""Decisions that are listed; the CSV file has all."""
+_MOST_APPROVERS: Final = 20
+
+
+def left_to_do(summary: Summary, kind: Literal["person", "unfinished"]) -> str:
+    """List the payouts that somebody must do something about, by reason."""
+    groups, nothing = {
+        "person": (summary.attention, "No payout needs a person."),
+        "unfinished": (summary.unfinished, "No payout waits for anything else."),
+    }[kind]
+    if not groups:
+        return f'<p class="none">{nothing}</p>'
+    return "".join(_group(group, kind) for group in groups)
+
+
+def _group(group: Group, kind: str) -> str:
+    late = f", {group.late:,} for longer than it should take" if group.late else ""
+    heading = (
+        f'<h3>{escape(group.name)} <span class="count">{many(group.payouts, "payout")}{late}'
+        f"</span></h3><p>{escape(group.sentence)}</p>"
+    )
+    columns = [
+        Column("Payout id"),
+        Column("Order id"),
+        Column("Amount", NUMBER),
+        Column("Since", "when"),
+        Column("What the gateway said"),
+    ]
+    rows = (
+        (
+            escape(legible(line.client_orderid)),
+            escape(legible(line.paynet_order_id)) or NONE,
+            amount_of(line.amount, line.currency),
+            instant(line.since),
+            said(line.error_code, line.error_message, line.order_stage) or NONE,
+        )
+        for line in group.lines
+    )
+    caption = f"Payouts with the reason {group.name}"
+    shown = table(columns, rows, caption=caption, kind="stack")
+    rest = _bound(len(group.lines), group.payouts)
+    name = f"{kind}-{group.name.replace(' ', '-')}"
+    is_open = kind == "person" or len(group.lines) <= _OPEN
+    count = many(len(group.lines), "row")
+    label = f"{count} with the ids for the gateway's support"
+    return heading + folded(name, label, shown + rest, is_open=is_open)
+
+
+def _bound(shown: int, count: int) -> str:
+    if shown == count:
+        return ""
+    return (
+        f'<p class="small soft">The first {shown:,} of {count:,} are listed; the CSV file has all, '
+        "with the same reasons.</p>"
+    )
+
+
+def decisions(report: Report) -> str:
+    """List what people have decided, with who and why."""
+    told = verdicts(report.lines, MOST_DECISIONS)
+    shown = "".join(
+        f"<p>{escape(who)} has approved {many(count, 'payout')}.</p>"
+        for who, count in told.approvals[:_MOST_APPROVERS]
+    )
+    if not told.listed:
+        return shown or '<p class="none">Nobody has decided anything about a payout.</p>'
+    columns = [
+        Column("Payout id"),
+        Column("When", "when"),
+        Column("Decision"),
+        Column("Who"),
+        Column("Why"),
+    ]
+    rows = (
+        (
+            escape(legible(line.client_orderid)),
+            instant(decision.at),
+            decision_word(decision),
+            escape(legible(decision.who)),
+            escape(reason_of(decision)) or NONE,
+        )
+        for line, decision in told.listed
+    )
+    shown += table(columns, rows, caption="Decisions of people, the latest first", kind="stack")
+    if told.unlisted:
+        left = f"{many(told.unlisted, 'earlier decision')} are in the CSV file."
+        shown += f'<p class="small soft">{left}</p>'
+    return shown
