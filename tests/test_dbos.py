@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 import attrs
 import pytest
 from leaks import forms
-from postgres import MISSING, NEEDED, Postgres, running_postgres
 
+from benchmarks.postgres import MISSING, NEEDED, Postgres, running_postgres
 from billblend_async.errors import ConfigurationError
 from billblend_async.testing import RunningSandbox
 
