@@ -200,7 +200,7 @@ def running_postgres(core: int | None = None) -> Iterator[Postgres | None]:
         yield server
     finally:
         server.stop_pooler()
-        server.stop()
+        server.stop(signal.SIGQUIT)  # what is thrown away need not be written down before
         shutil.rmtree(directory, ignore_errors=True)
 
 
