@@ -218,15 +218,37 @@ def test_results(tmp_path: Path) -> None:
         Row(key="P1", what="a ratio", unit="×", values=(0.05, 0.07), goal=0.1),
         Row(key="P5", what="a number", unit="", values=(9000.0,), goal=10_000, is_floor=True),
         Row(key="P6", what="a failure", unit="×", values=(), goal=1.25, note="too slow"),
+        Row(key="P10", what="no goal", unit="×", values=(0.5,)),
     ]
-    write_results(rows, command="--quick", folder=tmp_path)
+    write_results({"all": rows}, command="--quick", folder=tmp_path)
 
     page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "| P1 | a ratio | ≤ 0.1 × | **0.06 ×** | 0.05 to 0.07 | met |  |" in page
     assert "| P5 | a number | ≥ 10,000 | **9,000** |  | not met |  |" in page
     assert "| P6 | a failure | ≤ 1.25 × | **none** |  | not met | too slow |" in page
+    assert page.index("| P6 |") < page.index("| P10 | no goal |  | **0.5 ×** |  |  |  |")
     chart = ET.parse(tmp_path / "RESULTS.svg").getroot()
     assert "ours & theirs" in "".join(chart.itertext())
+
+
+def test_results_of_a_part(tmp_path: Path) -> None:
+    """What a run of a part measured replaces the same figures alone, and each names its run."""
+    former, latter = (Row(key="P9", what=what, unit="", values=(1.5,)) for what in ("old", "new"))
+    other = Row(key="P10", what="another", unit="", values=(2.5,), note="stays")
+    write_results({"journal": [former], "engines": [other]}, command="", folder=tmp_path)
+    whole = (tmp_path / "RESULTS.md").read_text("utf-8")
+    command = "--only P9 --write"
+    write_results({"journal": [latter]}, command=command, keeps_others=True, folder=tmp_path)
+    part = (tmp_path / "RESULTS.md").read_text("utf-8")
+
+    assert "Written by `python -m benchmarks`. The" in whole
+    assert "| P9 | old |" in whole
+    assert "| P9 | old |" not in part
+    assert "| P9 | new |" in part
+    assert "| P10 | another |  | **2.5** |  |  | stays |" in part
+    assert "- P9: `python -m benchmarks --only P9 --write`." in part
+    assert "- P10: `python -m benchmarks`." in part
+    assert "### P10" in part
 
 
 def test_only(capsys: pytest.CaptureFixture[str]) -> None:
