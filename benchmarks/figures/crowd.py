@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import attrs
 
@@ -10,8 +11,11 @@ from ..entrants import ENTRANTS, PLAIN, TEXTBOOK, THREADS, Entrant, ours
 from ..row import Row
 from .stand import Stand
 
-__all__ = ["Runs", "compare", "crowd"]
+__all__ = ["Runs", "compare", "crowd", "tell"]
 
+
+_DISTURBED: Final = 0.1
+"""What others may have of its core before that is told."""
 
 Runs = dict[int, Result]
 """What came of each round that an entrant took part in."""
@@ -59,7 +63,7 @@ def _cost(entrant: Entrant, runs: Sequence[Result]) -> Row:
         what=f"CPU of a payout, {entrant.name}" + (", at least" if is_bound else ""),
         unit="ms",
         values=tuple(run.cpu_each * 1e3 for run in runs),
-        note=_note(runs[-1]),
+        note=tell(runs[-1]),
         contestant=entrant.name,
     )
 
@@ -92,13 +96,15 @@ def _run(stand: Stand, entrant: Entrant) -> Result:
     return stand.arena.run(entrant.program, settings)
 
 
-def _note(run: Result) -> str:
+def tell(run: Result) -> str:
     """Tell how it went, and first what did not go smoothly."""
     score, seen = run.score, run.seen
+    others = score.others / score.wall
     told = [
         f"{score.payouts} at once in {score.wall:.0f} s",
         f"{score.peak / 2**20:.0f} MiB",
         f"{seen.connections:,} connections, {seen.most_connections:,} at once",
+        *([f"others had {others:.0%} of its core"] if others >= _DISTURBED else ()),
         *(f"{count} {name}" for name, count in sorted(score.errors.items())),
     ]
     if not run.is_whole:
