@@ -11,8 +11,8 @@ from urllib.request import urlopen
 import psycopg
 import pytest
 from desk import Desk, ended, open_desk
-from postgres import MISSING, Postgres, running_postgres
 
+from benchmarks.postgres import MISSING, Postgres, running_postgres
 from billblend_async.journal.migrations import VERSION
 from billblend_async.wire import RequestKind
 
