@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import attrs
 
@@ -13,9 +12,6 @@ from .stand import Stand
 
 __all__ = ["Runs", "compare", "crowd", "tell"]
 
-
-_DISTURBED: Final = 0.1
-"""What others may have of its core before that is told."""
 
 Runs = dict[int, Result]
 """What came of each round that an entrant took part in."""
@@ -99,12 +95,10 @@ def _run(stand: Stand, entrant: Entrant) -> Result:
 def tell(run: Result) -> str:
     """Tell how it went, and first what did not go smoothly."""
     score, seen = run.score, run.seen
-    others = score.others / score.wall
     told = [
         f"{score.payouts} at once in {score.wall:.0f} s",
         f"{score.peak / 2**20:.0f} MiB",
         f"{seen.connections:,} connections, {seen.most_connections:,} at once",
-        *([f"others had {others:.0%} of its core"] if others >= _DISTURBED else ()),
         *(f"{count} {name}" for name, count in sorted(score.errors.items())),
     ]
     if not run.is_whole:

@@ -114,12 +114,16 @@ def _compare(
 
 
 def _tell(runs: Runs) -> str:
-    """Tell how the last round went, and how often a payout was asked about."""
+    """Tell how the last round went, and what disturbed them all."""
     if not runs:
         return "no round was whole"
-    last = list(runs.values())[-1]
+    *_, last = runs.values()
     questions = last.seen.requests["status"] / last.score.payouts
-    return f"{tell(last)}, {questions:.3g} questions each"
+    others = [run.score.others / run.score.wall for run in runs.values()]
+    return (
+        f"{tell(last)}, {questions:.3g} questions each;"
+        f" in all rounds others had {min(others):.0%} to {max(others):.0%} of its core"
+    )
 
 
 def _weigh(way: Entrant, runs: Runs) -> Iterator[Row]:
