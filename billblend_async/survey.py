@@ -65,6 +65,7 @@ class Survey:
         new: What a run does with the others.
         released: Those for which a pay may have left already, and a person allows another.
         is_first: Whether the journal holds no payout at all.
+        is_restored: Whether it was declared restored: what it has lost is asked about.
     """
 
     batch: Batch
@@ -72,6 +73,7 @@ class Survey:
     new: str
     released: frozenset[str] = frozenset()
     is_first: bool = False
+    is_restored: bool = False
 
     def groups(self) -> list[Group]:
         """Sort the rows by what a run does with them."""
@@ -146,7 +148,9 @@ def survey(
     outcomes = {name: outcome(payout) for name, payout in found.items()}
     released = frozenset(name for name, payout in found.items() if is_released(payout))
     new = new if pay else "to be checked only"
-    return Survey(batch, outcomes, new, released, is_first=held.is_first)
+    return Survey(
+        batch, outcomes, new, released, is_first=held.is_first, is_restored=held.is_restored
+    )
 
 
 def approvable(
@@ -210,12 +214,14 @@ class _Held:
         key: The secret of its fingerprints.
         similar: Ids of the file that are new and look like others.
         is_first: Whether it holds no payout at all.
+        is_restored: Whether it was declared restored.
     """
 
     payouts: Mapping[str, Payout]
     key: bytes
     similar: Sequence[Problem]
-    is_first: bool
+    is_first: bool = True
+    is_restored: bool = False
 
 
 def _find(
@@ -223,7 +229,7 @@ def _find(
 ) -> _Held:
     """Look a file up in the journal, and compare its ids with all the others if that is wanted."""
     if journal is None:
-        return _Held({}, b"", find_similar(batch, (), ()) if compares_ids else (), is_first=True)
+        return _Held({}, b"", find_similar(batch, (), ()) if compares_ids else ())
     from .journal import Owner
 
     endpoint, login = settings.endpoint, settings.credentials.login
@@ -237,7 +243,13 @@ def _find(
             if payout is not None:
                 known[name] = payout
         similar = find_similar(batch, known, _told(lookup.names())) if compares_ids else []
-        return _Held(known, lookup.fingerprint_key, similar, is_first=not lookup.holds_payouts)
+        return _Held(
+            known,
+            lookup.fingerprint_key,
+            similar,
+            is_first=not lookup.holds_payouts,
+            is_restored=lookup.is_restored,
+        )
 
 
 def _told(names: Iterable[str]) -> Iterator[str]:
