@@ -2,9 +2,9 @@
 
 ::
 
-    python -m benchmarks --quick          # under three minutes, small numbers, writes nothing
-    python -m benchmarks                  # about twenty minutes, writes RESULTS.md and RESULTS.svg
-    python -m benchmarks --only P1,P5
+    python -m benchmarks --quick          # about three minutes, small numbers, writes nothing
+    python -m benchmarks                  # about twenty-two minutes, writes RESULTS.*
+    python -m benchmarks --only P1,P5     # writes with --write, and keeps the others
 
 Ratios are those of neighbours in one run, told as medians with their range: single times mean
 little on a shared machine.
