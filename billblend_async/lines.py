@@ -6,7 +6,7 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar, Final, TextIO
@@ -14,9 +14,10 @@ from typing import ClassVar, Final, TextIO
 from .batch import Total, told_status
 from .console import say
 from .models import Outcome
+from .notation import Notation
 from .snapshot import Group, Snapshot
 
-__all__ = ["JSON_HELP", "WORDS", "JsonLines", "PlainLines", "many", "money", "pace", "span"]
+__all__ = ["JSON_HELP", "WORDS", "JsonLines", "PlainLines", "many", "pace", "span"]
 
 WORDS: Final = {
     Group.APPROVED: "approved",
@@ -138,20 +139,26 @@ class PlainLines(_Lines):
 
     Args:
         file: Where to.
+        notation: How numbers are written.
     """
 
     between = 10.0
+
+    def __init__(self, file: TextIO, notation: Notation) -> None:
+        super().__init__(file)
+        self._notation = notation
 
     def show(self, snapshot: Snapshot) -> None:
         """Write what is new, and how far the run is when it is time for that."""
         if self._begins():
             amounts = {name: _sum(snapshot, name) for name in snapshot.currencies}
-            self._scribe.write(f"{many(snapshot.total)}: {money(amounts)}")
+            payouts = many(snapshot.total, self._notation)
+            self._scribe.write(f"{payouts}: {self._notation.sums(amounts)}")
         for case in snapshot.news:
             self._scribe.write(f"{case.client_orderid} needs a person: {case.text}")
         self._tell_trouble(snapshot)
         if self._is_time(snapshot):
-            self._scribe.write(_progress(snapshot))
+            self._scribe.write(_progress(snapshot, self._notation))
 
     def hear(self, outcome: Outcome) -> None:
         """Leave how a payout ended to the totals and the results."""
@@ -243,9 +250,9 @@ class JsonLines(_Lines):
         self._scribe.write(json.dumps({"event": event, "at": at, **fields}))
 
 
-def many(payouts: int) -> str:
+def many(payouts: int, notation: Notation) -> str:
     """Write how many payouts there are."""
-    return "1 payout" if payouts == 1 else f"{payouts:,} payouts"
+    return "1 payout" if payouts == 1 else f"{notation.count(payouts)} payouts"
 
 
 def span(seconds: float) -> str:
@@ -260,28 +267,24 @@ def span(seconds: float) -> str:
     return f"{hours:,} h {minutes:02} min"
 
 
-def pace(per_second: float, what: str) -> str:
+def pace(per_second: float, what: str, notation: Notation) -> str:
     """Write how fast it goes, in a unit in which it is no fraction."""
     if 0 < per_second < 1:
-        return f"{60 * per_second:,.1f} {what}per minute"
-    return f"{per_second:,.1f} {what}per second"
+        return f"{notation.tenths(60 * per_second)} {what}per minute"
+    return f"{notation.tenths(per_second)} {what}per second"
 
 
-def money(amounts: Mapping[str, Decimal]) -> str:
-    """Write sums of several currencies."""
-    return ", ".join(f"{amount:,f} {currency}" for currency, amount in sorted(amounts.items()))
-
-
-def _progress(snapshot: Snapshot) -> str:
+def _progress(snapshot: Snapshot, notation: Notation) -> str:
     """Say in one line how far a run is."""
     told = []
     for group, word in WORDS.items():
         if snapshot.counts[group]:
             sums = {name: s for name, s in snapshot.amounts[group].items() if s}
-            told.append(f"{snapshot.counts[group]:,} {word} ({money(sums)})")
+            count = notation.count(snapshot.counts[group])
+            told.append(f"{count} {word} ({notation.sums(sums)})")
     line = f"{span(snapshot.seconds)}: {'; '.join(told)}"
     if snapshot.per_second:
-        line += f"; {pace(snapshot.per_second, 'finished ')}"
+        line += f"; {pace(snapshot.per_second, 'finished ', notation)}"
     if snapshot.seconds_left and not snapshot.is_stopping:
         line += f"; about {span(snapshot.seconds_left)} left"
     return line

@@ -12,6 +12,7 @@ from .errors import ConfigurationError
 from .intake import add_reading, read_payouts
 from .limits import add_limits, amounts_text, check_limits, limits_of
 from .models import Endpoint, Flow, is_own_sandbox, moves_real_money, place_of
+from .notation import Notation
 from .places import Place
 from .remarks import remarks
 from .request import PayoutRequest
@@ -59,7 +60,7 @@ def read_file(arguments: argparse.Namespace) -> Batch:
     batch = read_payouts(arguments.file, arguments)
     check_limits(batch, limits)
     if arguments.dry_run:
-        told = _told([row.request for row in batch.rows])
+        told = _told([row.request for row in batch.rows], batch.notation)
         print(f"{arguments.file.name}: {told}", flush=True)
     return batch
 
@@ -103,7 +104,9 @@ def is_cleared(
     if not found.is_finished:
         verb = "pay" if pay else "check"
         is_asked = confirm(
-            f"{verb} {_told(moving)}" if moving else "ask about payouts that are left to a person",
+            f"{verb} {_told(moving, batch.notation)}"
+            if moving
+            else "ask about payouts that are left to a person",
             found.groups(),
             told,
             endpoint=settings.endpoint,
@@ -150,8 +153,8 @@ def _check_results(found: Survey, journal: Place, out: Path) -> None:
     )
 
 
-def _told(requests: Sequence[PayoutRequest]) -> str:
-    return f"{len(requests):,} payout(s), {amounts_text(requests)}"
+def _told(requests: Sequence[PayoutRequest], notation: Notation) -> str:
+    return f"{notation.count(len(requests))} payout(s), {amounts_text(requests, notation)}"
 
 
 def _with(journal: Place) -> str:

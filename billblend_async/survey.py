@@ -11,6 +11,7 @@ from .errors import InvalidInput, Problem
 from .likeness import find_similar
 from .limits import amounts_text
 from .models import Flow, OpenReason, Outcome, State
+from .notation import Notation
 from .payout import Payout, differences, outcome
 from .places import Place
 from .request import PayoutRequest
@@ -43,16 +44,19 @@ class Group:
         payouts: How many.
         amounts: Their sums, as text.
         action: What a run does with them.
+        notation: How numbers are written.
     """
 
     word: str
     payouts: int
     amounts: str
     action: str
+    notation: Notation = Notation()
 
     def __str__(self) -> str:
         """Read as a line of a list."""
-        return f"{self.payouts:>9,} {self.word}: {self.amounts}, {self.action}"
+        count = self.notation.count(self.payouts)
+        return f"{count:>9} {self.word}: {self.amounts}, {self.action}"
 
 
 @attrs.frozen
@@ -80,8 +84,15 @@ class Survey:
         words: dict[str, list[PayoutRequest]] = {word: [] for word in _ACTIONS}
         for row in self.batch.rows:
             words[self._word(row.request.client_orderid)].append(row.request)
+        notation = self.batch.notation
         return [
-            Group(word, len(requests), amounts_text(requests), _ACTIONS[word] or self.new)
+            Group(
+                word,
+                len(requests),
+                amounts_text(requests, notation),
+                _ACTIONS[word] or self.new,
+                notation,
+            )
             for word, requests in words.items()
             if requests
         ]
@@ -175,7 +186,7 @@ def approvable(
     ]
 
 
-def question(found: Sequence[Payout]) -> tuple[str, list[str]]:
+def question(found: Sequence[Payout], notation: Notation) -> tuple[str, list[str]]:
     """Say what an approval sends, and what else there is to know of it."""
     paid = [payout for payout in found if payout.state is not State.ATTENTION]
     parts = {
@@ -185,13 +196,14 @@ def question(found: Sequence[Payout]) -> tuple[str, list[str]]:
         ],
     }
     details = [
-        f"{len(payouts):>9,} {words.format(amounts_text(payouts))}"
+        f"{notation.count(len(payouts)):>9} {words.format(amounts_text(payouts, notation))}"
         for words, payouts in parts.items()
         if payouts
     ]
     if not paid:
         return "ask about payouts that need a person", details
-    return f"approve {len(paid):,} payout(s): {amounts_text(paid)}", details
+    count = notation.count(len(paid))
+    return f"approve {count} payout(s): {amounts_text(paid, notation)}", details
 
 
 def is_released(payout: Payout) -> bool:

@@ -40,6 +40,7 @@ from billblend_async.keys import Credentials
 from billblend_async.limits import Limits, add_limits, check_limits, limits_of
 from billblend_async.machine import evolve
 from billblend_async.models import Endpoint, Flow, State
+from billblend_async.notation import Notation
 from billblend_async.places import FilePlace
 from billblend_async.preflight import confirm, is_cleared
 from billblend_async.settings import Settings
@@ -293,14 +294,14 @@ class TestSurvey:
             fold(*events, first=opened(held=True))
             for events in (approved[:-1], approved, parked, again)
         ]
-        what, details = question(found)
+        what, details = question(found, Notation())
 
         assert "approve 3 payout(s): 31.26 USD" == what
         assert [
             "        1 released: 10.42 USD, to be paid again",
             "        1 needing a person: 10.42 USD, to be asked about only",
         ] == details
-        assert "ask about payouts that need a person" == question(found[2:3])[0]
+        assert "ask about payouts that need a person" == question(found[2:3], Notation())[0]
 
     async def test_held(self, tmp_path: Path) -> None:
         """What awaits approval is left alone by a run, and is what an approval pays."""
