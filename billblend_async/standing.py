@@ -14,7 +14,7 @@ from .findings import explain, sentence_of
 from .models import Alarm, Doubt, State
 from .payout import Payout, deadline, outcome
 
-__all__ = ["ATTENTION", "RECONCILE", "UNFINISHED", "Line", "line_of"]
+__all__ = ["ATTENTION", "AWAITS_APPROVAL", "RECONCILE", "UNFINISHED", "Line", "line_of"]
 
 _WAITS: Final[Mapping[State, str]] = {
     State.NEW: "Accepted, and nothing was sent for it yet; a run of its file goes on with it.",
@@ -35,7 +35,7 @@ _WAITS: Final[Mapping[State, str]] = {
         "The receiver must open a link and fill in a form; the link stands in the results file."
     ),
 }
-_AWAITS_APPROVAL: Final = "The bank has validated it; approve it to pay, or withdraw it."
+_APPROVE: Final = "The bank has validated it; approve it to pay, or withdraw it."
 
 
 RECONCILE: Final = "error"
@@ -46,8 +46,9 @@ ATTENTION: Final = (
     RECONCILE,
 )
 """The names of the reasons for which a person must look."""
-_APPROVAL: Final = "awaiting-approval"
-UNFINISHED: Final = (*(state.value for state in _WAITS), _APPROVAL)
+AWAITS_APPROVAL: Final = "awaiting-approval"
+"""The name of the reason of those that a person must approve."""
+UNFINISHED: Final = (*(state.value for state in _WAITS), AWAITS_APPROVAL)
 """The names of the reasons for which a payout is not finished and needs no person."""
 
 
@@ -131,11 +132,14 @@ class Line:
         """Why it needs somebody or is not finished: each reason by its name and in words."""
         return _reasons(self)
 
+    def detail(self, reason: str) -> str:
+        """Say what holds of this payout alone for one reason; empty where all are told alike."""
+        return dict(self.details).get(reason, "")
+
     @property
     def explanation(self) -> str:
         """The same in words that are about this payout alone, with its numbers."""
-        details = dict(self.details)
-        return " ".join(details.get(name, sentence) for name, sentence in self.reasons)
+        return " ".join(self.detail(name) or sentence for name, sentence in self.reasons)
 
 
 def line_of(payout: Payout) -> Line:
@@ -184,7 +188,7 @@ def _reasons(line: Line) -> list[tuple[str, str]]:
     if line.needs_reconciliation:
         reasons.append((RECONCILE, RECONCILE_SENTENCE))
     if line.held and line.state is State.VALIDATED:
-        reasons.append((_APPROVAL, _AWAITS_APPROVAL))
+        reasons.append((AWAITS_APPROVAL, _APPROVE))
     elif line.state in _WAITS:
         reasons.append((line.state.value, _WAITS[line.state]))
     return reasons

@@ -116,12 +116,12 @@ ARROWS: dict[str, set[str]] = {
     | {"settings", "survey"},
     "report": VALUES | {"events", "history", "legibility", "notation"},
     "timeline": set(),
+    "remedies": VALUES | {"legibility", "standing"},
     "standing": VALUES | {"batch", "events", "findings", "payout"},
     "summary": VALUES | {"batch", "standing", "timeline"},
     "reporting": VALUES
     | {"batch", "console", "events", "formulas", "history", "intake", "journal", "legibility"}
-    | {"places"}
-    | {"replacement", "server"}
+    | {"places", "remedies", "replacement", "server"}
     | {"standing", "summary", "timeline"},
     "server": set(),
     "listening": {"callbacks", "console", "desk", "endpoint", "places", "server", "settings"},
@@ -181,7 +181,7 @@ PURE = (
     | {"errors", "diagram", "legibility", "polling", "wire", "keys", "signing", "callbacks"}
     | {"batch", "cells", "sheets", "workbook", "results", "formulas", "likeness", "notation"}
     | {"remarks"}
-    | {"snapshot", "standing", "summary", "tally", "timeline"}
+    | {"remedies", "snapshot", "standing", "summary", "tally", "timeline"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server
     f"sandbox.{name}"

@@ -153,7 +153,9 @@ async def test_a_file_is_paid(ready: Desk, server: Postgres) -> None:
     page = (ready.folder / "a.html").read_text("utf-8")
     assert "po-1" in (ready.folder / "a.csv").read_text("utf-8")
     assert "schema" in page
-    assert "tester" not in page  # who connects is nobody's business
+    # Who connects is nobody's business; but what is to be copied says what was typed.
+    assert "tester" not in re.sub(r"<code>.*?</code>", "", page)
+    assert f"billblend attention acknowledge --journal {server.url} po-2" in page
 
     (ready.folder / "key.pem").chmod(0o600)
     status, out, error = await ready.billblend("doctor", "--journal", server.url)

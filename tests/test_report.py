@@ -225,6 +225,37 @@ class TestPage:
         assert ("error", "yes") == (row["status"], row["needs_person"])
         assert "whether the money moved" in row["reason"]
 
+    def test_what_to_run(self, path: Path) -> None:
+        """Each group that needs somebody says what to run, with the journal as it was named."""
+        alarm = (*PATHS[State.AWAITING_FINAL], finished(amount=Decimal(1)))
+        lives = [
+            (opened("po-1"), PATHS[State.ATTENTION]),
+            (opened("po-2"), alarm),
+            (opened("po-3"), PATHS[State.VALIDATING]),
+        ]
+        write_journal(path, lives)
+        report = Source(FilePlace(path)).read(AT)
+        page, printed = report_page(report), terminal(report)
+        for words in (
+            f"billblend status --journal {path} po-1",
+            f"billblend attention release --journal {path} po-1",
+            f"billblend attention close --journal {path} po-1",
+            f"billblend attention acknowledge --journal {path} po-2",
+            f"billblend pay --journal {path} --out RESULTS FILE",
+        ):
+            assert f"<code>{words}</code>" in page
+            assert f"      {words}\n" in printed
+        assert "To end each (add --who and --why):" in page
+        for told in (page, printed):
+            assert "The gateway paid 1 USD, but 10.42 USD was asked for" in told
+        first, second, third = csv.DictReader(io.StringIO(sheet(report)))
+        assert first["what_to_run"] == (
+            f"billblend attention release --journal {path} po-1"
+            f" or: billblend attention close --journal {path} po-1"
+        )
+        assert second["what_to_run"].endswith(" po-2")
+        assert third["what_to_run"].startswith("billblend pay ")
+
     def test_decisions(self, path: Path) -> None:
         """Who has decided what about which payout, when and why, is told everywhere."""
         released = Released(at=START + 90, who="Ann & Bob", why="support: <not> paid")
@@ -351,7 +382,9 @@ class TestWidth:
         write_journal(path, mixed(2000))
         print_whole(on, Source(FilePlace(path)).read(AT))
         lines = [line.rstrip() for line in paper.getvalue().splitlines()]
-        assert max(map(len, lines)) <= width
+        commands = [line for line in lines if line.startswith("      billblend ")]
+        assert max(len(line) for line in lines if line not in commands) <= width
+        assert any(len(line) > width for line in commands)  # they are copied whole
         amount = sum(first.amount for first, _ in mixed(2000) if first.currency == "EUR")
         assert sum(f"{amount:,f}" in line for line in lines) == 1
         first = next(n for n, line in enumerate(lines) if "  check-unconfirmed: " in line)

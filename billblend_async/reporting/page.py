@@ -67,8 +67,8 @@ def body_parts(report: Report) -> tuple[str, str]:
     summary = report.summary
     sections = [
         ("overview", "Overview", verdict(report) + totals(summary)),
-        ("person", "Needs a person", left_to_do(summary, "person")),
-        ("unfinished", "Not finished", left_to_do(summary, "unfinished")),
+        ("person", "Needs a person", left_to_do(report, "person")),
+        ("unfinished", "Not finished", left_to_do(report, "unfinished")),
         ("refused", "Refused, by reason", refusals(summary)),
         ("decisions", "Decided by people", decisions(report)),
         ("timeline", "Timeline", time_line(summary)),

@@ -4,7 +4,8 @@ from html import escape
 from typing import Final, Literal
 
 from ..history import decision_word, reason_of
-from ..summary import Group, Summary
+from ..remedies import remedies
+from ..summary import Group
 from .pieces import NONE, amount_of, folded, said
 from .source import Report
 from .tables import NUMBER, Column, table
@@ -18,20 +19,25 @@ _OPEN: Final = 25
 MOST_DECISIONS: Final = 500
 """Decisions that are listed; the CSV file has all."""
 _MOST_APPROVERS: Final = 20
+_MOST_IDS: Final = 20
+"""Ids in a command."""
+_LONGEST: Final = 10_000
+"""Characters of a command, which is never cut short: so many ids are not longer."""
 
 
-def left_to_do(summary: Summary, kind: Literal["person", "unfinished"]) -> str:
-    """List the payouts that somebody must do something about, by reason."""
+def left_to_do(report: Report, kind: Literal["person", "unfinished"]) -> str:
+    """List the payouts that somebody must do something about, by reason, with what to run."""
+    summary = report.summary
     groups, nothing = {
         "person": (summary.attention, "No payout needs a person."),
         "unfinished": (summary.unfinished, "No payout waits for anything else."),
     }[kind]
     if not groups:
         return f'<p class="none">{nothing}</p>'
-    return "".join(_group(group, kind) for group in groups)
+    return "".join(_group(group, kind, report.named) for group in groups)
 
 
-def _group(group: Group, kind: str) -> str:
+def _group(group: Group, kind: str, journal: str) -> str:
     late = f", {group.late:,} for longer than it should take" if group.late else ""
     heading = (
         f'<h3>{escape(group.name)} <span class="count">{many(group.payouts, "payout")}{late}'
@@ -50,7 +56,9 @@ def _group(group: Group, kind: str) -> str:
             escape(legible(line.paynet_order_id)) or NONE,
             amount_of(line.amount, line.currency),
             instant(line.since),
-            said(line.error_code, line.error_message, line.order_stage) or NONE,
+            escape(line.detail(group.name))
+            or said(line.error_code, line.error_message, line.order_stage)
+            or NONE,
         )
         for line in group.lines
     )
@@ -61,7 +69,16 @@ def _group(group: Group, kind: str) -> str:
     is_open = kind == "person" or len(group.lines) <= _OPEN
     count = many(len(group.lines), "row")
     label = f"{count} with the ids for the gateway's support"
-    return heading + folded(name, label, shown + rest, is_open=is_open)
+    return heading + _to_run(group, journal) + folded(name, label, shown + rest, is_open=is_open)
+
+
+def _to_run(group: Group, journal: str) -> str:
+    """Show what can be run about a group, as text that is copied whole."""
+    told = "".join(
+        f"<p>{escape(each.heading)}:</p><code>{escape(legible(each.command, _LONGEST))}</code>"
+        for each in remedies(group.name, group.lines, journal, most=_MOST_IDS)
+    )
+    return f'<div class="run">{told}</div>'
 
 
 def _bound(shown: int, count: int) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 from ..events import Decision
 from ..formulas import harmless
 from ..history import decided, decision_word, reason_of
+from ..remedies import remedies_of
 from ..standing import Line
 from .source import Report
 from .words import instant, legible
@@ -35,6 +36,7 @@ COLUMNS: Final = (
     "who",
     "why",
     "earlier_decisions",
+    "what_to_run",
 )
 _FIRST: Final = 15
 """Columns that every table of ours has ever had."""
@@ -49,7 +51,7 @@ def sheet(report: Report) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    writer.writerows(_cells(line) for line in report.lines)
+    writer.writerows(_cells(line, report.named) for line in report.lines)
     return text.getvalue()
 
 
@@ -59,7 +61,7 @@ def is_sheet(head: str) -> bool:
     return head.splitlines()[0].startswith(",".join(COLUMNS[:_FIRST]))
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: Line, journal: str) -> tuple[str, ...]:
     seconds = line.seconds_to_final
     last = line.decisions[-1] if line.decisions else None
     return (
@@ -81,6 +83,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         " ".join(line.acknowledged),
         *_decision(last),
         _text("; ".join(f"{instant(each.at)} {decided(each)}" for each in line.decisions[:-1])),
+        _text(" or: ".join(each.command for each in remedies_of(line, journal))),
     )
 
 

@@ -44,6 +44,7 @@ class Report:
 
     Attributes:
         journal: Its name.
+        named: The same as the user has named it, to be repeated in commands.
         owner: Whose payouts it holds.
         at: When it was read, in seconds since the epoch.
         choice: Which payouts are told of, in words; empty for all.
@@ -53,6 +54,7 @@ class Report:
     """
 
     journal: str
+    named: str
     owner: Owner
     at: float
     choice: str
@@ -92,6 +94,7 @@ class Source:
         among = self._choice.among
         return Report(
             journal=self._place.title,
+            named=str(self._place),
             owner=owner,
             at=at,
             choice=self._choice.words,

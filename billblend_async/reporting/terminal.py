@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..history import decided
+from ..remedies import remedies
 from ..summary import Group, Summary
 from ..timeline import Timeline
 from .source import Report
@@ -20,6 +21,8 @@ __all__ = ["print_whole"]
 _MOST_NAMED = 5
 _MOST_REASONS = 10
 _MOST_DECISIONS = 10
+_LONGEST = 10_000
+"""Characters of a command, which is never cut short: so many ids are not longer."""
 _WIDE = 60
 """Cells from which on a table has lines around its cells."""
 _COLOURS = {"good": "green", "bad": "yellow", "odd": "bold red", "wait": "magenta", "still": "dim"}
@@ -41,8 +44,8 @@ def print_whole(console: Console, report: Report) -> None:
         _line(console, "No payouts.")
         return
     _totals(console, summary)
-    _groups(console, "Needs a person", summary.attention)
-    _groups(console, "Not finished", summary.unfinished)
+    _groups(console, "Needs a person", summary.attention, report.named)
+    _groups(console, "Not finished", summary.unfinished, report.named)
     _refusals(console, summary)
     _verdicts(console, report)
     if summary.timeline is not None:
@@ -83,7 +86,7 @@ def _totals(console: Console, summary: Summary) -> None:
     console.print(table)
 
 
-def _groups(console: Console, title: str, groups: Iterable[Group]) -> None:
+def _groups(console: Console, title: str, groups: Iterable[Group], journal: str) -> None:
     for number, group in enumerate(groups):
         if not number:
             _head(console, title)
@@ -92,12 +95,18 @@ def _groups(console: Console, title: str, groups: Iterable[Group]) -> None:
         for line in group.lines[:_MOST_NAMED]:
             order = f", order {legible(line.paynet_order_id)}" if line.paynet_order_id else ""
             said = " ".join(filter(None, (line.error_code, line.error_message)))
-            told = f": {legible(said)}" if said else ""
+            said = line.detail(group.name) or legible(said)
+            told = f": {said}" if said else ""
             amount = f"{money(line.amount, line.currency)} {legible(line.currency)}"
             _line(console, f"    {legible(line.client_orderid)}{order}, {amount}{told}")
         if group.payouts > _MOST_NAMED:
             left = group.payouts - _MOST_NAMED
             _line(console, f"    and {left:,} more; --html or --csv lists them")
+        for each in remedies(group.name, group.lines, journal, most=_MOST_NAMED):
+            _line(console, f"    {each.heading}:")
+            # It is never broken here, so that it can be copied whole from a narrow terminal too.
+            command = f"      {legible(each.command, _LONGEST)}"
+            console.print(command, markup=False, highlight=False, soft_wrap=True)
 
 
 def _refusals(console: Console, summary: Summary) -> None:
