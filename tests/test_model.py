@@ -70,6 +70,7 @@ def explored(name: str, flow: Flow) -> tuple[World, list[Moment]]:
     return world, stuck(world, walked)
 
 
+@pytest.mark.timeout(600)  # every moment of a world, on whatever else the machine does
 @pytest.mark.parametrize("flow", Flow)
 @pytest.mark.parametrize("name", WORLDS)
 def test_everything_that_can_happen(name: str, flow: Flow) -> None:
