@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from .answers import Status
 from .cells import Cell, Form, Number, Record, Unfit, shown_name
 from .errors import InvalidInput, Problem, SendingStopped
 from .formulas import harmless
@@ -26,6 +27,7 @@ __all__ = [
     "Total",
     "exit_status",
     "read_batch",
+    "status_word",
     "told_status",
     "totals",
 ]
@@ -309,11 +311,22 @@ def told_status(outcome: Outcome | None) -> str:
         return "unfinished"
     if outcome.problem is not None:
         return "conflict"
-    if outcome.state is State.FINAL and outcome.status is not None:
-        return str(outcome.status)
-    if outcome.is_finished or outcome.state is State.ATTENTION:
-        return outcome.state.value
-    match outcome.open_reason:
+    return status_word(outcome.state, outcome.status, outcome.open_reason)
+
+
+def status_word(state: State, status: Status | None, open_reason: OpenReason | None) -> str:
+    """Say the same of a payout that was taken in.
+
+    Args:
+        state: The situation it is in.
+        status: Its final status, once there is one.
+        open_reason: Why it is not finished, if it is not.
+    """
+    if state is State.FINAL and status is not None:
+        return str(status)
+    if state.is_terminal or state is State.ATTENTION:
+        return state.value
+    match open_reason:
         case OpenReason.AWAITING_APPROVAL | OpenReason.AWAITING_RECEIVER as reason:
             return reason.value
         case _:

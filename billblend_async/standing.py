@@ -7,12 +7,12 @@ from typing import Final
 import attrs
 
 from .answers import Status
-from .batch import told_status
+from .batch import status_word
 from .events import Decision
 from .findings import RECONCILE as RECONCILE_SENTENCE
 from .findings import explain, sentence_of
 from .models import Alarm, Doubt, State
-from .payout import Payout, deadline, outcome
+from .payout import Payout, deadline
 
 __all__ = ["ATTENTION", "AWAITS_APPROVAL", "RECONCILE", "UNFINISHED", "Line", "line_of"]
 
@@ -144,12 +144,11 @@ class Line:
 
 def line_of(payout: Payout) -> Line:
     """Take from a payout what a report says of it."""
-    told = outcome(payout)
     wait = deadline(payout)
     waits = wait is not None and payout.state is not State.ATTENTION and not payout.held
     return Line(
         client_orderid=payout.client_orderid,
-        status=told_status(told),
+        status=status_word(payout.state, payout.status, None if wait is None else wait[0]),
         state=payout.state,
         amount=payout.amount,
         currency=payout.currency,
