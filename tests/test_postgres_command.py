@@ -63,7 +63,8 @@ def query(desk: Desk, server: Postgres, sql: str) -> list[tuple[object, ...]]:
     """Run some SQL beside the journal."""
     schema = desk.environ["BILLBLEND_JOURNAL_SCHEMA"]
     with psycopg.connect(server.url, autocommit=True) as connection:
-        return connection.execute(sql.replace("{schema}", schema).encode()).fetchall()
+        cursor = connection.execute(sql.replace("{schema}", schema).encode())
+        return cursor.fetchall() if cursor.description else []
 
 
 class TestInit:
@@ -97,13 +98,34 @@ class TestInit:
         assert 4 == status
         assert "fingerprint key" in error
 
-    async def test_no_server(self, desk: Desk) -> None:
-        """A server that is not there leaves no key behind."""
+    async def test_no_server(self, desk: Desk, server: Postgres) -> None:
+        """The key that was made is kept when the server cannot be reached, and is used later."""
+        key = desk.folder / "journal.key"
         nowhere = "postgresql://tester@127.0.0.1:1/postgres"
         status, _, error = await desk.billblend("journal", "init", "--journal", nowhere)
         assert 4 == status
         assert "Traceback" not in error
-        assert not (desk.folder / "journal.key").exists()
+        assert f"its key is kept in {key}; run init again" in error
+        held = key.read_bytes()
+        status, _, error = await desk.billblend("journal", "init", "--journal", server.url)
+        assert (0, "") == (status, error)
+        assert held == key.read_bytes()
+
+    async def test_an_answer_that_never_comes(self, desk: Desk, server: Postgres) -> None:
+        """The key of tables that may have been committed is kept: without it nothing is run."""
+        key = desk.folder / "journal.key"
+        query(desk, server, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        query(desk, server, "SELECT pg_reload_conf()")
+        try:
+            status, _, error = await desk.billblend("journal", "init", "--journal", server.url)
+        finally:
+            query(desk, server, "ALTER SYSTEM RESET synchronous_standby_names")
+            query(desk, server, "SELECT pg_reload_conf()")
+        assert 4 == status
+        assert f"its key is kept in {key}; run init again" in error
+        status, out, error = await desk.billblend("journal", "init", "--journal", server.url)
+        assert (0, "") == (status, error)
+        assert "The tables are there already" in out
 
     async def test_a_file(self, desk: Desk) -> None:
         """A journal in a file needs no init, which says so."""
