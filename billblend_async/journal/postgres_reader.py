@@ -20,7 +20,7 @@ from .attempts import Attempts
 from .connections import OwnPool, describe
 from .entries import Found, check_of, read_found
 from .inspection import Inspection
-from .statements import Statements
+from .readings import Readings
 
 __all__ = ["PostgresReader"]
 
@@ -61,7 +61,7 @@ class PostgresReader:
         self._attempts = Attempts(self._name, patience)
         self._runner: asyncio.Runner | None = None
         self._pool = OwnPool(database)
-        self._statements = Statements(self._pool, schema, self._name)
+        self._readings = Readings(self._pool, schema, self._name, secrets=False)
 
     def __repr__(self) -> str:
         """Show where it lies."""
@@ -96,7 +96,7 @@ class PostgresReader:
             JournalUnavailable: The database cannot be reached or has no tables.
             JournalMismatch: It was made by another release, or with another key.
         """
-        meta = self._read(self._statements.meta)
+        meta = self._read(self._readings.meta)
         self._check_key(meta)
         if any(name not in meta for name in _OWNER):
             return None
@@ -110,16 +110,16 @@ class PostgresReader:
             JournalUnavailable: The database cannot be reached, has no tables or may lose commits.
         """
         given = attrs.asdict(owner)
-        self._read(lambda: self._statements.check(given, check_of(self._key)))
+        self._read(lambda: self._readings.check(given, check_of(self._key)))
 
     def identity(self) -> object:
         """Name the tables, so that it is noticed when others have taken their place."""
-        return self._read(self._statements.identity)
+        return self._read(self._readings.identity)
 
     @property
     def holds_payouts(self) -> bool:
         """Whether it holds any payout."""
-        return bool(self._read(lambda: self._statements.listed(0, 1)))
+        return bool(self._read(lambda: self._readings.listed(0, 1)))
 
     def names(self) -> Iterator[str]:
         """Iterate over the ids of all payouts, none of which is read."""
@@ -150,7 +150,7 @@ class PostgresReader:
             JournalDamaged: What it holds cannot be what was written.
         """
         known = {} if known is None else known
-        if not known and not self._read(self._statements.is_whole):
+        if not known and not self._read(self._readings.is_whole):
             raise JournalDamaged(self._name, "its list of payouts does not fit its events")
         for page in self._listed():
             names = [name for _, name, sequence in page if known.get(name) != sequence]
@@ -163,7 +163,7 @@ class PostgresReader:
         Raises:
             JournalError: It cannot be read, or payouts could not be run from it.
         """
-        seen = self._read(self._statements.inspect)
+        seen = self._read(self._readings.inspect)
         self._check_key(seen.meta)
         fields = {name: seen.meta.get(name, "") for name in _OWNER}
         return Inspection(
@@ -177,7 +177,7 @@ class PostgresReader:
     def _listed(self, limit: int = PAGE) -> Iterator[list[tuple[int, str, int]]]:
         place = 0
         while True:
-            page = self._read(partial(self._statements.listed, place, limit))
+            page = self._read(partial(self._readings.listed, place, limit))
             if page:
                 yield page
             if len(page) < limit:
@@ -185,7 +185,7 @@ class PostgresReader:
             place = page[-1][0]
 
     def _found(self, names: Sequence[str]) -> Mapping[str, Found]:
-        return self._read(lambda: self._statements.read(names))
+        return self._read(lambda: self._readings.read(names))
 
     def _payout(self, found: Found) -> Payout:
         return read_found(self._name, self._key, found, secrets=False)[0]

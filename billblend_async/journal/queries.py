@@ -14,6 +14,7 @@ __all__ = [
     "OURS_OF",
     "PAGE",
     "READ",
+    "SECRETS",
     "SETTINGS",
     "STATES",
     "WANTED",
@@ -73,10 +74,12 @@ ERASE: Final = (
 )
 READ: Final = (
     "SELECT p.client_orderid, p.place, p.state, p.sequence, e.sequence, e.name, e.data, e.seal,"
-    " s.data, s.seal FROM {payouts} LEFT JOIN {schema}.events e USING (client_orderid)"
-    " LEFT JOIN {schema}.secrets s"
+    " {secret} FROM {payouts} LEFT JOIN {schema}.events e USING (client_orderid)"
+    " {secrets} ORDER BY p.place, e.sequence"
+)
+SECRETS: Final = (
+    "LEFT JOIN {schema}.secrets s"
     " ON s.client_orderid = e.client_orderid AND s.sequence = e.sequence"
-    " ORDER BY p.place, e.sequence"
 )
 NAMED: Final = "(SELECT * FROM {schema}.payouts WHERE client_orderid = ANY(%(keys)s)) AS p"
 PAGE: Final = (
