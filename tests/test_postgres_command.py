@@ -290,6 +290,19 @@ async def test_damage(ready: Desk, server: Postgres) -> None:
     assert "does not fit its events" in error
 
 
+async def test_a_payout_that_is_not_listed(ready: Desk, server: Postgres) -> None:
+    """A file with a payout that has vanished from the list and has events is not run."""
+    file = ready.write(3, accounts=[GOOD])
+    await pay(ready, server, file)
+    sends = ready.sends
+    query(ready, server, "DELETE FROM {schema}.payouts WHERE client_orderid = 'po-1'")
+    for words in ((), ("--dry-run",)):
+        status, _, error = await pay(ready, server, file, *words)
+        assert 4 == status
+        assert "payout po-1: it has events and is not in the list of payouts" in error
+    assert sends == ready.sends
+
+
 async def test_what_is_shown_holds_no_link(ready: Desk, server: Postgres) -> None:
     """A report over PostgreSQL reads no receiver's link, though the journal keeps it."""
     file = ready.write(1, accounts=[REDIRECT])

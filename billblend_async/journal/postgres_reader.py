@@ -134,6 +134,7 @@ class PostgresReader:
         for start in range(0, len(client_orderids), PAGE):
             page = client_orderids[start : start + PAGE]
             found = self._found(page)
+            self._check_unknown([name for name in page if name not in found])
             for name in page:
                 yield self._payout(found[name]) if name in found else None
 
@@ -186,6 +187,13 @@ class PostgresReader:
 
     def _found(self, names: Sequence[str]) -> Mapping[str, Found]:
         return self._read(lambda: self._readings.read(names))
+
+    def _check_unknown(self, names: Sequence[str]) -> None:
+        """Be sure that nobody was paid under ids which are not listed."""
+        stray = self._read(lambda: self._readings.stray(names)) if names else None
+        if stray is not None:
+            reason = "it has events and is not in the list of payouts"
+            raise JournalDamaged(self._name, f"payout {stray}: {reason}")
 
     def _payout(self, found: Found) -> Payout:
         return read_found(self._name, self._key, found, secrets=False)[0]

@@ -17,6 +17,7 @@ __all__ = [
     "SECRETS",
     "SETTINGS",
     "STATES",
+    "STRAYS",
     "WANTED",
 ]
 
@@ -94,4 +95,9 @@ AUDIT: Final = (
     "SELECT (SELECT count(*) FROM {schema}.events)"
     " = (SELECT coalesce(sum(sequence + 1), 0) FROM {schema}.payouts)"
 )
+STRAYS: Final = (
+    "SELECT client_orderid FROM {schema}.events e WHERE client_orderid = ANY(%(keys)s) AND NOT"
+    " EXISTS (SELECT 1 FROM {schema}.payouts p WHERE p.client_orderid = e.client_orderid) LIMIT 1"
+)
+"""Names a payout that has events and is not listed."""
 STATES: Final = "SELECT state, count(*) FROM {schema}.payouts GROUP BY state"

@@ -85,6 +85,12 @@ class Readings:
             found = await self._found(transaction, queries.NAMED, {"keys": list(names)})
         return {one.client_orderid: one for _, one in found}
 
+    async def stray(self, names: Sequence[str]) -> str | None:
+        """Name one of these payouts that has vanished from the list; None where none has."""
+        async with self._connections.transaction() as transaction:
+            rows = await transaction.rows(queries.STRAYS, {"keys": list(names)})
+        return rows[0][0] if rows else None
+
     async def page(
         self, after: int, states: Collection[State], limit: int
     ) -> list[tuple[int, Found]]:
