@@ -23,14 +23,14 @@ async def found(place: DatabasePlace) -> tuple[int, int, bool]:
     from .journal.files import make_key
     from .journal.postgres import PostgresJournal
 
-    path = place.key_file()
+    path, schema = place.key_file(), place.schema
     try:
         # Before the tables, which are never without it then.
         is_made = not path.exists() and make_key(path, os.urandom(32))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigurationError(f"{JOURNAL_KEY}: {path}: {reason}; give another path") from None
-    journal = PostgresJournal(place.url, key=place.read_key(), schema=place.schema)
+    journal = PostgresJournal(place.url, key=place.read_key(), schema=schema)
     problem: ConfigurationError | JournalUnavailable
     try:
         before, now = await journal.initialise()

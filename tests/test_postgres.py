@@ -30,6 +30,7 @@ from billblend_async.events import CheckStarted
 from billblend_async.journal import connections
 from billblend_async.journal.migrations import MIGRATIONS, VERSION
 from billblend_async.journal.postgres import PostgresJournal
+from billblend_async.journal.postgres_reader import PostgresReader
 from billblend_async.journal.statements import Statements
 from billblend_async.models import State
 from billblend_async.payout import open_payout
@@ -184,8 +185,9 @@ def test_a_key_that_is_none_is_refused(key: Any) -> None:
 @pytest.mark.parametrize("schema", ["", "Public", "a b", "a;drop", "x" * 64, '"'])
 def test_a_schema_that_is_no_name_is_refused(schema: str) -> None:
     """The schema's name goes into every statement, so it may hold nothing odd."""
-    with pytest.raises(ConfigurationError, match="schema: "):
-        PostgresJournal("postgresql://", key=KEY, schema=schema)
+    for make in (PostgresJournal, PostgresReader):
+        with pytest.raises(ConfigurationError, match="schema: must be a name of small letters"):
+            make("postgresql://", key=KEY, schema=schema)
 
 
 def test_the_password_is_never_shown() -> None:

@@ -20,6 +20,7 @@ from .attempts import Attempts
 from .connections import OwnPool, describe
 from .entries import Found, check_of, read_found
 from .inspection import Inspection
+from .queries import check_schema
 from .readings import Readings
 
 __all__ = ["PostgresReader"]
@@ -44,6 +45,9 @@ class PostgresReader:
         schema: The schema of its tables.
         patience: Seconds to wait for a server that does not answer.
         is_reader: Whether it is only looked at, by somebody who sends nothing anyway.
+
+    Raises:
+        ConfigurationError: The connection string or the schema's name is none.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class PostgresReader:
         patience: float = 10.0,
         is_reader: bool = False,
     ) -> None:
+        check_schema(schema)
         self._name = f"{describe(database)} (schema {schema})"
         self._key = key
         self._is_reader = is_reader

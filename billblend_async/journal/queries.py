@@ -1,6 +1,9 @@
 """What a PostgreSQL journal asks of its server, in SQL; ``{schema}`` stands for its schema."""
 
+import re
 from typing import Final
+
+from ..errors import ConfigurationError
 
 __all__ = [
     "ACCEPT",
@@ -19,7 +22,10 @@ __all__ = [
     "STATES",
     "STRAYS",
     "WANTED",
+    "check_schema",
 ]
+
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 SETTINGS: Final = (
     "SELECT name, value FROM {schema}.meta"
@@ -101,3 +107,20 @@ STRAYS: Final = (
 )
 """Names a payout that has events and is not listed."""
 STATES: Final = "SELECT state, count(*) FROM {schema}.payouts GROUP BY state"
+
+
+def check_schema(schema: str, setting: str = "schema") -> str:
+    """Give a schema's name back if it is one that can stand in SQL as it is.
+
+    Args:
+        schema: The name.
+        setting: Where it was given, for the error.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if _NAME.fullmatch(schema):
+        return schema
+    raise ConfigurationError(
+        f"{setting}: must be a name of small letters, digits and _, at most 63"
+    )
