@@ -104,6 +104,29 @@ class TestPooler(DurableJournalCases):
         return lambda: PostgresJournal(address, key=KEY, schema=schema)
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "WIN1251"])
+async def test_text_travels_as_utf8(
+    server: Postgres, schema: str, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """Whatever the environment says of an encoding, each id comes back as it was."""
+    monkeypatch.setenv("PGCLIENTENCODING", encoding)
+    journal = await opened_journal(server, schema)
+    await journal.accept(opened("pö-Ж"))
+    held = await journal.load("pö-Ж")
+    assert held is not None
+    assert "pö-Ж" == held.client_orderid
+    await journal.aclose()
+
+    asking = f"{server.url}?client_encoding={encoding}"
+    journal = await opened_journal(server, schema, database=asking)
+    assert await journal.load("pö-Ж") == held
+    await journal.aclose()
+
+    async with AsyncConnectionPool(server.url, min_size=1, max_size=1, open=False) as pool:
+        with pytest.raises(JournalUnavailable, match="do not use client_encoding UTF8; set that"):
+            await opened_journal(server, schema, database=pool)
+
+
 def query(server: Postgres, sql: str, schema: str = "") -> list[tuple[Any, ...]]:
     """Run some SQL beside the journal."""
     with psycopg.connect(server.url, autocommit=True) as connection:
