@@ -123,6 +123,7 @@ class TestInit:
             query(desk, server, "SELECT pg_reload_conf()")
         assert 4 == status
         assert f"its key is kept in {key}; run init again" in error
+        assert ["billblend: journal"] == [line[:18] for line in error.splitlines()]
         status, out, error = await desk.billblend("journal", "init", "--journal", server.url)
         assert (0, "") == (status, error)
         assert "The tables are there already" in out
