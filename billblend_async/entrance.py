@@ -20,6 +20,9 @@ __all__ = ["Lasting", "enter", "tell_unexpected"]
 
 _HERE: Final = str(Path(__file__).parent)
 _WANTED: Final = "BILLBLEND_TRACEBACK"
+_SILENT: Final = ("psycopg", "dbos")
+"""What these log is told by the errors that follow; their own words may hold a part of an address,
+and so of a password."""
 _UNFINISHED: Final = 2  # as in console.py, which imports more
 
 
@@ -122,8 +125,15 @@ def _tell_in_words() -> None:
 
     threading.excepthook = hook
     sys.unraisablehook = hook
-    library = logging.getLogger("asyncio")
-    library.addHandler(_Words(logging.WARNING))
+    _hand_over("asyncio", _Words(logging.WARNING))
+    for name in _SILENT:
+        _hand_over(name, logging.NullHandler())
+
+
+def _hand_over(name: str, handler: logging.Handler) -> None:
+    """Let a handler of ours alone hear a library."""
+    library = logging.getLogger(name)
+    library.addHandler(handler)
     library.propagate = False
 
 

@@ -302,13 +302,17 @@ class VerificationFailed(BillblendError):
         return f"verification failed: {self.reason}"
 
 
+def _is_database(journal: str) -> bool:
+    return journal.startswith(("postgresql:", "PostgreSQL "))
+
+
 class JournalError(BillblendError):
     """The journal cannot be used; as long as it cannot, nothing is sent."""
 
 
 @attrs.define(eq=False)
 class JournalUnavailable(JournalError):
-    """The journal cannot be read or written right now: disk full, locked, no permission.
+    """It cannot be read or written right now: disk full, locked, no server, no permission.
 
     Attributes:
         journal: Where the journal lies.
@@ -323,10 +327,11 @@ class JournalUnavailable(JournalError):
     def __str__(self) -> str:
         """Say where the journal lies and what to look at."""
         does, way = ("told of it", "read") if self.is_reader else ("sent", "written")
-        return (
-            f"journal {self.journal}: {self.reason}. Nothing is {does} until it can be {way}; look "
-            "at free space, permissions and other programs that hold it, then run again."
-        )
+        look = "free space, permissions and other programs that hold it"
+        if _is_database(self.journal):
+            look = "the server, the way to it and what this role may do"
+        told = f"{self.reason}. Nothing is {does} until it can be {way}"
+        return f"journal {self.journal}: {told}; look at {look}, then run again."
 
 
 @attrs.define(eq=False)
@@ -367,9 +372,10 @@ class JournalDamaged(JournalError):
 
     def __str__(self) -> str:
         """Say what does not fit and what to do."""
+        what = "schema" if _is_database(self.journal) else "file"
         return (
-            f"journal {self.journal}: {self.reason}. Nothing is sent from it. Keep this file as it "
-            "is, restore the newest sound copy, and compare with the gateway before paying."
+            f"journal {self.journal}: {self.reason}. Nothing is sent from it. Keep this {what} as "
+            "it is, restore the newest sound copy, and compare with the gateway before paying."
         )
 
 

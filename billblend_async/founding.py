@@ -2,7 +2,9 @@
 
 import os
 
-from .errors import ConfigurationError, JournalMismatch
+import attrs
+
+from .errors import ConfigurationError, JournalMismatch, JournalUnavailable
 from .places import JOURNAL_KEY, DatabasePlace
 
 __all__ = ["found"]
@@ -16,36 +18,38 @@ async def found(place: DatabasePlace) -> tuple[int, int, bool]:
 
     Raises:
         ConfigurationError: The key is not here, but the journal has one.
-        JournalError: The database cannot be reached or refuses it.
+        JournalError: The database cannot be reached or refuses it; a key that was made is kept.
     """
     from .journal.files import make_key
     from .journal.postgres import PostgresJournal
 
-    path = place.key_file()
-    is_made = not path.exists()
-    if is_made:
-        try:
-            make_key(path, os.urandom(32))  # before the tables, which are never without it then
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise ConfigurationError(
-                f"{JOURNAL_KEY}: {path}: {reason}; give another path"
-            ) from None
-    is_kept = False
-    journal = PostgresJournal(place.url, key=place.read_key(), schema=place.schema)
+    path, schema = place.key_file(), place.schema
+    try:
+        # Before the tables, which are never without it then.
+        is_made = not path.exists() and make_key(path, os.urandom(32))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigurationError(f"{JOURNAL_KEY}: {path}: {reason}; give another path") from None
+    journal = PostgresJournal(place.url, key=place.read_key(), schema=schema)
+    problem: ConfigurationError | JournalUnavailable
     try:
         before, now = await journal.initialise()
-        is_kept = True
     except JournalMismatch as error:
         if not is_made or error.field != "fingerprint key":
             raise
+        path.unlink()  # only now is it certain that nothing depends on it
+        problem = ConfigurationError(
+            f"{JOURNAL_KEY}: {path} is not there, and this journal has a key already; copy its "
+            "file from a machine that has it"
+        )
+    except JournalUnavailable as error:
+        if not is_made:
+            raise
+        # What has failed may have been committed, and then this is the journal's only key.
+        kept = f"its key is kept in {path}; run init again"
+        problem = attrs.evolve(error, reason=f"{error.reason}; {kept}")
+    else:
+        return before, now, is_made
     finally:
         await journal.aclose()
-        if is_made and not is_kept:
-            path.unlink()
-    if is_kept:
-        return before, now, is_made
-    raise ConfigurationError(
-        f"{JOURNAL_KEY}: {path} is not there, and this journal has a key already; copy its file "
-        "from a machine that has it"
-    )
+    raise problem

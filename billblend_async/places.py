@@ -268,8 +268,16 @@ class DatabasePlace:
 
     @property
     def schema(self) -> str:
-        """The schema of its tables."""
-        return self.environ.get(JOURNAL_SCHEMA, "").strip() or "billblend"
+        """The schema of its tables.
+
+        Raises:
+            ConfigurationError: It is no name of a schema.
+        """
+        from .journal.queries import check_schema
+
+        return check_schema(
+            self.environ.get(JOURNAL_SCHEMA, "").strip() or "billblend", JOURNAL_SCHEMA
+        )
 
     def is_new(self) -> bool:
         """Tell whether no program has opened it yet."""
@@ -278,6 +286,7 @@ class DatabasePlace:
 
     def check(self, *, must_exist: bool = True) -> None:  # noqa: ARG002 - init makes it, and no run
         """Refuse settings with which it cannot be opened."""
+        _ = self.schema
         self.read_key()
 
     def journal(self) -> "Journal":

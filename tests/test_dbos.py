@@ -385,3 +385,19 @@ async def test_a_database_that_is_none() -> None:
     with pytest.raises(ConfigurationError, match="system database: it cannot be used") as caught:
         await take_over("postgresql://ann:hunter2@127.0.0.1:1/none", ["e1"])
     assert "hunter2" not in str(caught.value)
+
+
+async def test_the_command_says_nothing_foreign() -> None:
+    """What DBOS logs of a database that cannot be used may hold a piece of its password."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "billblend_async", "take-over", "e1"),
+        env={**os.environ, "DBOS_SYSTEM_DATABASE_URL": "postgresql://ann:hun@ter2@127.0.0.1:1/x"},
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    status, out, error = await ended(process)
+    assert (4, "") == (status, out)
+    assert "ter2" not in error
+    [line] = error.splitlines()
+    assert line.startswith("billblend: system database: it cannot be used")

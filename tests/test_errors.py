@@ -8,7 +8,13 @@ import attrs
 import pytest
 
 from billblend_async import errors
-from billblend_async.errors import BillblendError, InvalidInput, JournalUnavailable, Problem
+from billblend_async.errors import (
+    BillblendError,
+    InvalidInput,
+    JournalDamaged,
+    JournalUnavailable,
+    Problem,
+)
 
 CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "Problem"]
 LEAVES = [kind for kind in CLASSES if attrs.has(kind)]
@@ -91,3 +97,17 @@ def test_reader_of_a_journal() -> None:
 
     assert "payouts.db: locked. Nothing is told of it until it can be read; look" in str(reader)
     assert "payouts.db: locked. Nothing is sent until it can be written; look" in str(sender)
+
+
+@pytest.mark.parametrize(
+    ("journal", "look", "kept"),
+    [
+        ("payouts.db", "look at free space, permissions and other programs", "Keep this file as"),
+        ("postgresql://db/payouts (schema june)", "look at the server, the way", "this schema as"),
+        ("PostgreSQL (schema june)", "look at the server, the way", "Keep this schema as"),
+    ],
+)
+def test_what_to_look_at(journal: str, look: str, kept: str) -> None:
+    """What to look at is what there is: a file's disk, or a database's server."""
+    assert look in str(JournalUnavailable(journal, "locked"))
+    assert kept in str(JournalDamaged(journal, "an event is missing"))

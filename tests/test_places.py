@@ -1,11 +1,13 @@
 """Where a journal lies, as the command line names it."""
 
 import argparse
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from billblend_async.errors import ConfigurationError
+from billblend_async.founding import found
 from billblend_async.places import (
     JOURNAL_KEY,
     JOURNAL_SCHEMA,
@@ -133,6 +135,19 @@ class TestDatabasePlace:
             with pytest.raises(ConfigurationError, match=reason) as refused:
                 ask()
             assert KEY.hex() not in str(refused.value)
+
+    @pytest.mark.parametrize("schema", ["Payouts", "prod-payouts", "june.meta -- ", "x" * 64])
+    def test_no_schema(self, tmp_path: Path, schema: str) -> None:
+        """What is no plain name of a schema is refused before anything is connected or made."""
+        place = keyed(tmp_path, **{JOURNAL_SCHEMA: schema})
+        for ask in (place.check, place.journal, place.reader, lambda: place.title):
+            with pytest.raises(ConfigurationError, match="BILLBLEND_JOURNAL_SCHEMA: must be") as no:
+                ask()
+            assert schema not in str(no.value)
+        place.files[0].unlink()
+        with pytest.raises(ConfigurationError, match="BILLBLEND_JOURNAL_SCHEMA: must be"):
+            asyncio.run(found(place))
+        assert not place.files[0].exists()
 
 
 class TestFilePlace:

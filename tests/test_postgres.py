@@ -30,6 +30,7 @@ from billblend_async.events import CheckStarted
 from billblend_async.journal import connections
 from billblend_async.journal.migrations import MIGRATIONS, VERSION
 from billblend_async.journal.postgres import PostgresJournal
+from billblend_async.journal.postgres_reader import PostgresReader
 from billblend_async.journal.statements import Statements
 from billblend_async.models import State
 from billblend_async.payout import open_payout
@@ -101,6 +102,29 @@ class TestPooler(DurableJournalCases):
     @pytest.fixture
     def make(self, address: str, schema: str) -> Maker:
         return lambda: PostgresJournal(address, key=KEY, schema=schema)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "WIN1251"])
+async def test_text_travels_as_utf8(
+    server: Postgres, schema: str, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """Whatever the environment says of an encoding, each id comes back as it was."""
+    monkeypatch.setenv("PGCLIENTENCODING", encoding)
+    journal = await opened_journal(server, schema)
+    await journal.accept(opened("pö-Ж"))
+    held = await journal.load("pö-Ж")
+    assert held is not None
+    assert "pö-Ж" == held.client_orderid
+    await journal.aclose()
+
+    asking = f"{server.url}?client_encoding={encoding}"
+    journal = await opened_journal(server, schema, database=asking)
+    assert await journal.load("pö-Ж") == held
+    await journal.aclose()
+
+    async with AsyncConnectionPool(server.url, min_size=1, max_size=1, open=False) as pool:
+        with pytest.raises(JournalUnavailable, match="do not use client_encoding UTF8; set that"):
+            await opened_journal(server, schema, database=pool)
 
 
 def query(server: Postgres, sql: str, schema: str = "") -> list[tuple[Any, ...]]:
@@ -184,8 +208,9 @@ def test_a_key_that_is_none_is_refused(key: Any) -> None:
 @pytest.mark.parametrize("schema", ["", "Public", "a b", "a;drop", "x" * 64, '"'])
 def test_a_schema_that_is_no_name_is_refused(schema: str) -> None:
     """The schema's name goes into every statement, so it may hold nothing odd."""
-    with pytest.raises(ConfigurationError, match="schema: "):
-        PostgresJournal("postgresql://", key=KEY, schema=schema)
+    for make in (PostgresJournal, PostgresReader):
+        with pytest.raises(ConfigurationError, match="schema: must be a name of small letters"):
+            make("postgresql://", key=KEY, schema=schema)
 
 
 def test_the_password_is_never_shown() -> None:

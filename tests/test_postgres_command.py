@@ -63,7 +63,8 @@ def query(desk: Desk, server: Postgres, sql: str) -> list[tuple[object, ...]]:
     """Run some SQL beside the journal."""
     schema = desk.environ["BILLBLEND_JOURNAL_SCHEMA"]
     with psycopg.connect(server.url, autocommit=True) as connection:
-        return connection.execute(sql.replace("{schema}", schema).encode()).fetchall()
+        cursor = connection.execute(sql.replace("{schema}", schema).encode())
+        return cursor.fetchall() if cursor.description else []
 
 
 class TestInit:
@@ -97,13 +98,35 @@ class TestInit:
         assert 4 == status
         assert "fingerprint key" in error
 
-    async def test_no_server(self, desk: Desk) -> None:
-        """A server that is not there leaves no key behind."""
+    async def test_no_server(self, desk: Desk, server: Postgres) -> None:
+        """The key that was made is kept when the server cannot be reached, and is used later."""
+        key = desk.folder / "journal.key"
         nowhere = "postgresql://tester@127.0.0.1:1/postgres"
         status, _, error = await desk.billblend("journal", "init", "--journal", nowhere)
         assert 4 == status
         assert "Traceback" not in error
-        assert not (desk.folder / "journal.key").exists()
+        assert f"its key is kept in {key}; run init again" in error
+        held = key.read_bytes()
+        status, _, error = await desk.billblend("journal", "init", "--journal", server.url)
+        assert (0, "") == (status, error)
+        assert held == key.read_bytes()
+
+    async def test_an_answer_that_never_comes(self, desk: Desk, server: Postgres) -> None:
+        """The key of tables that may have been committed is kept: without it nothing is run."""
+        key = desk.folder / "journal.key"
+        query(desk, server, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        query(desk, server, "SELECT pg_reload_conf()")
+        try:
+            status, _, error = await desk.billblend("journal", "init", "--journal", server.url)
+        finally:
+            query(desk, server, "ALTER SYSTEM RESET synchronous_standby_names")
+            query(desk, server, "SELECT pg_reload_conf()")
+        assert 4 == status
+        assert f"its key is kept in {key}; run init again" in error
+        assert ["billblend: journal"] == [line[:18] for line in error.splitlines()]
+        status, out, error = await desk.billblend("journal", "init", "--journal", server.url)
+        assert (0, "") == (status, error)
+        assert "The tables are there already" in out
 
     async def test_a_file(self, desk: Desk) -> None:
         """A journal in a file needs no init, which says so."""
@@ -298,6 +321,19 @@ async def test_damage(ready: Desk, server: Postgres) -> None:
     assert "does not fit its events" in error
 
 
+async def test_a_payout_that_is_not_listed(ready: Desk, server: Postgres) -> None:
+    """A file with a payout that has vanished from the list and has events is not run."""
+    file = ready.write(3, accounts=[GOOD])
+    await pay(ready, server, file)
+    sends = ready.sends
+    query(ready, server, "DELETE FROM {schema}.payouts WHERE client_orderid = 'po-1'")
+    for words in ((), ("--dry-run",)):
+        status, _, error = await pay(ready, server, file, *words)
+        assert 4 == status
+        assert "payout po-1: it has events and is not in the list of payouts" in error
+    assert sends == ready.sends
+
+
 async def test_what_is_shown_holds_no_link(ready: Desk, server: Postgres) -> None:
     """A report over PostgreSQL reads no receiver's link, though the journal keeps it."""
     file = ready.write(1, accounts=[REDIRECT])
@@ -314,15 +350,15 @@ GRANTS = Path(__file__).parent.parent / "docs" / "guide" / "postgres.md"
 
 
 async def test_roles(ready: Desk, server: Postgres) -> None:
-    """What the guide grants is enough to run payouts, and to read a report is enough for that."""
+    """What the guide grants is enough to run payouts, and what it grants a reader to read them."""
     schema = ready.environ["BILLBLEND_JOURNAL_SCHEMA"]
-    [grants] = re.findall(r"```sql\n(.*?)```", GRANTS.read_text("utf-8"), re.DOTALL)
-    sql = grants.replace("billblend", schema).replace("TO payouts", "TO runner")
-    reading = f"GRANT USAGE ON SCHEMA {schema} TO looker; GRANT SELECT ON ALL TABLES IN SCHEMA"
+    grants = re.findall(r"```sql\n(.*?)```", GRANTS.read_text("utf-8"), re.DOTALL)
+    running, reading = (grant.replace("billblend", schema) for grant in grants)
+    sql = running.replace("TO payouts", "TO runner") + reading.replace("TO reader", "TO looker")
     with psycopg.connect(server.url, autocommit=True) as connection:
         for line in ("CREATE ROLE runner LOGIN", "CREATE ROLE looker LOGIN"):
             connection.execute(line.encode())
-        connection.execute(f"{sql}; {reading} {schema} TO looker".encode())
+        connection.execute(sql.encode())
     runner, looker = (server.url.replace("tester", name) for name in ("runner", "looker"))
     file = ready.write(3, accounts=[GOOD])
     given = ("--out", "results.csv", *FAST)
@@ -332,9 +368,16 @@ async def test_roles(ready: Desk, server: Postgres) -> None:
         status, _, error = await ready.billblend("journal", word, "--journal", runner)
         assert (0, "") == (status, error)
     (ready.folder / "key.pem").chmod(0o600)
+    with psycopg.connect(looker) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(f"SELECT FROM {schema}.secrets".encode())
     for words in (("report",), ("doctor",), ("pay", file, "--dry-run")):
         status, _, error = await ready.billblend(*words, "--journal", looker)
         assert (0, "") == (status, error)
+    watch = await ready.start("watch", "--journal", looker)
+    assert watch.stdout is not None
+    assert b"http://127.0.0.1" in await watch.stdout.readline()
+    watch.send_signal(signal.SIGINT)
+    assert 0 == (await ended(watch))[0]
     more = ready.write(1, "more.csv", prefix="more-")
     status, _, error = await ready.billblend("pay", more, "--journal", looker, *given)
     assert 2 == status, error

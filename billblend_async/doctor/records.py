@@ -77,7 +77,7 @@ def _examine_database(place: DatabasePlace, settings: Settings | None) -> list[F
     try:
         place.check()
     except ConfigurationError as error:
-        return [problem("journal", str(error), "without its key nothing of it can be checked")]
+        return [problem("journal", str(error), "nothing of it can be looked at until then")]
     key = _examine_key(place)
     try:
         with place.reader() as reader:

@@ -32,6 +32,8 @@ _OURS: Final[Mapping[str, str | int]] = {
     "tcp_user_timeout": 10_000,
     "application_name": "billblend_async",
 }
+_ENCODING: Final = "UTF8"
+"""In which text travels: in another one ids may come back as other ones, or as bytes."""
 _WORTH_ANOTHER: Final = (
     *("08", "40", "53", "57"),  # connections, rollbacks, resources, operators
     # A standby that is about to be the primary; our own silence; a lock that is held.
@@ -100,7 +102,7 @@ class Connections:
         """
         with self._telling():
             async with (
-                self.pool.connection() as connection,
+                self._lent() as connection,
                 connection.pipeline() as pipeline,
                 connection.transaction(),
             ):
@@ -112,6 +114,16 @@ class Connections:
                 silence = f"SET LOCAL idle_in_transaction_session_timeout = {1000 * SILENCE:.0f}"
                 await transaction.run(silence)
                 yield transaction
+
+    @contextlib.asynccontextmanager
+    async def _lent(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """Borrow a connection; a host's pool may have set up its own in any way."""
+        async with self.pool.connection() as connection:
+            encoding = connection.pgconn.parameter_status(b"client_encoding")
+            if encoding not in (None, _ENCODING.encode()):  # a pooler may not tell
+                wrong = "the connections of its pool do not use client_encoding UTF8; set that"
+                raise JournalUnavailable(self.name, wrong)
+            yield connection
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -148,12 +160,13 @@ class OwnPool:
     """Connections of our own, made when they are needed; as many are kept as are used at once.
 
     Args:
-        conninfo: A connection string or URL; what it does not say of time limits is added.
+        conninfo: A connection string or URL; what it does not say of time limits is added, and
+            text always travels as UTF-8, whatever ``PGCLIENTENCODING`` says.
     """
 
     def __init__(self, conninfo: str) -> None:
         given: dict[str, Any] = conninfo_to_dict(conninfo)
-        self._conninfo = make_conninfo(conninfo, **{**_OURS, **given})
+        self._conninfo = make_conninfo(conninfo, **{**_OURS, **given, "client_encoding": _ENCODING})
         self._idle: list[psycopg.AsyncConnection[Any]] = []
 
     @contextlib.asynccontextmanager

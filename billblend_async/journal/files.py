@@ -9,9 +9,9 @@ from pathlib import Path
 __all__ = ["make_key", "make_private", "read_key", "sync_directory", "tighten"]
 
 
-def make_key(path: Path, key: bytes) -> None:
-    """Write a key of 32 bytes into a file of its own, unless there is one."""
-    make_private(path, key.hex().encode() + b"\n")
+def make_key(path: Path, key: bytes) -> bool:
+    """Write a key of 32 bytes into a file of its own; False when there is one already."""
+    return make_private(path, key.hex().encode() + b"\n")
 
 
 def read_key(path: Path) -> bytes | None:

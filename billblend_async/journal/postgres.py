@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final
 
@@ -26,6 +25,7 @@ from .attempts import Attempts
 from .connections import OwnPool, Pool, describe
 from .entries import Entry, Found, check_of, make_entry, read_found
 from .groups import Groups
+from .queries import check_schema
 from .statements import Statements
 
 __all__ = ["PostgresJournal"]
@@ -34,7 +34,6 @@ PAGE: Final = 64
 """Payouts that are read at once while iterating."""
 KEY_SIZE: Final = 32
 """Bytes of a journal's key."""
-_SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
 @attrs.frozen
@@ -78,10 +77,7 @@ class PostgresJournal:
         patience: float = 10.0,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        if not _SCHEMA.fullmatch(schema):
-            raise ConfigurationError(
-                "schema: must be a name of small letters, digits and _, at most 63"
-            )
+        check_schema(schema)
         self._own: OwnPool | None = None
         place, pool = "PostgreSQL", database
         if isinstance(pool, str):

@@ -20,7 +20,8 @@ from .attempts import Attempts
 from .connections import OwnPool, describe
 from .entries import Found, check_of, read_found
 from .inspection import Inspection
-from .statements import Statements
+from .queries import check_schema
+from .readings import Readings
 
 __all__ = ["PostgresReader"]
 
@@ -44,6 +45,9 @@ class PostgresReader:
         schema: The schema of its tables.
         patience: Seconds to wait for a server that does not answer.
         is_reader: Whether it is only looked at, by somebody who sends nothing anyway.
+
+    Raises:
+        ConfigurationError: The connection string or the schema's name is none.
     """
 
     def __init__(
@@ -55,13 +59,14 @@ class PostgresReader:
         patience: float = 10.0,
         is_reader: bool = False,
     ) -> None:
+        check_schema(schema)
         self._name = f"{describe(database)} (schema {schema})"
         self._key = key
         self._is_reader = is_reader
         self._attempts = Attempts(self._name, patience)
         self._runner: asyncio.Runner | None = None
         self._pool = OwnPool(database)
-        self._statements = Statements(self._pool, schema, self._name)
+        self._readings = Readings(self._pool, schema, self._name, secrets=False)
 
     def __repr__(self) -> str:
         """Show where it lies."""
@@ -96,7 +101,7 @@ class PostgresReader:
             JournalUnavailable: The database cannot be reached or has no tables.
             JournalMismatch: It was made by another release, or with another key.
         """
-        meta = self._read(self._statements.meta)
+        meta = self._read(self._readings.meta)
         self._check_key(meta)
         if any(name not in meta for name in _OWNER):
             return None
@@ -110,16 +115,16 @@ class PostgresReader:
             JournalUnavailable: The database cannot be reached, has no tables or may lose commits.
         """
         given = attrs.asdict(owner)
-        self._read(lambda: self._statements.check(given, check_of(self._key)))
+        self._read(lambda: self._readings.check(given, check_of(self._key)))
 
     def identity(self) -> object:
         """Name the tables, so that it is noticed when others have taken their place."""
-        return self._read(self._statements.identity)
+        return self._read(self._readings.identity)
 
     @property
     def holds_payouts(self) -> bool:
         """Whether it holds any payout."""
-        return bool(self._read(lambda: self._statements.listed(0, 1)))
+        return bool(self._read(lambda: self._readings.listed(0, 1)))
 
     @property
     def is_restored(self) -> bool:
@@ -139,6 +144,7 @@ class PostgresReader:
         for start in range(0, len(client_orderids), PAGE):
             page = client_orderids[start : start + PAGE]
             found = self._found(page)
+            self._check_unknown([name for name in page if name not in found])
             for name in page:
                 yield self._payout(found[name]) if name in found else None
 
@@ -155,7 +161,7 @@ class PostgresReader:
             JournalDamaged: What it holds cannot be what was written.
         """
         known = {} if known is None else known
-        if not known and not self._read(self._statements.is_whole):
+        if not known and not self._read(self._readings.is_whole):
             raise JournalDamaged(self._name, "its list of payouts does not fit its events")
         for page in self._listed():
             names = [name for _, name, sequence in page if known.get(name) != sequence]
@@ -168,7 +174,7 @@ class PostgresReader:
         Raises:
             JournalError: It cannot be read, or payouts could not be run from it.
         """
-        seen = self._read(self._statements.inspect)
+        seen = self._read(self._readings.inspect)
         self._check_key(seen.meta)
         fields = {name: seen.meta.get(name, "") for name in _OWNER}
         return Inspection(
@@ -182,7 +188,7 @@ class PostgresReader:
     def _listed(self, limit: int = PAGE) -> Iterator[list[tuple[int, str, int]]]:
         place = 0
         while True:
-            page = self._read(partial(self._statements.listed, place, limit))
+            page = self._read(partial(self._readings.listed, place, limit))
             if page:
                 yield page
             if len(page) < limit:
@@ -190,7 +196,14 @@ class PostgresReader:
             place = page[-1][0]
 
     def _found(self, names: Sequence[str]) -> Mapping[str, Found]:
-        return self._read(lambda: self._statements.read(names))
+        return self._read(lambda: self._readings.read(names))
+
+    def _check_unknown(self, names: Sequence[str]) -> None:
+        """Be sure that nobody was paid under ids which are not listed."""
+        stray = self._read(lambda: self._readings.stray(names)) if names else None
+        if stray is not None:
+            reason = "it has events and is not in the list of payouts"
+            raise JournalDamaged(self._name, f"payout {stray}: {reason}")
 
     def _payout(self, found: Found) -> Payout:
         return read_found(self._name, self._key, found, secrets=False)[0]

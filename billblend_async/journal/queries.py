@@ -1,6 +1,9 @@
 """What a PostgreSQL journal asks of its server, in SQL; ``{schema}`` stands for its schema."""
 
+import re
 from typing import Final
+
+from ..errors import ConfigurationError
 
 __all__ = [
     "ACCEPT",
@@ -14,10 +17,15 @@ __all__ = [
     "OURS_OF",
     "PAGE",
     "READ",
+    "SECRETS",
     "SETTINGS",
     "STATES",
+    "STRAYS",
     "WANTED",
+    "check_schema",
 ]
+
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 SETTINGS: Final = (
     "SELECT name, value FROM {schema}.meta"
@@ -73,10 +81,12 @@ ERASE: Final = (
 )
 READ: Final = (
     "SELECT p.client_orderid, p.place, p.state, p.sequence, e.sequence, e.name, e.data, e.seal,"
-    " s.data, s.seal FROM {payouts} LEFT JOIN {schema}.events e USING (client_orderid)"
-    " LEFT JOIN {schema}.secrets s"
+    " {secret} FROM {payouts} LEFT JOIN {schema}.events e USING (client_orderid)"
+    " {secrets} ORDER BY p.place, e.sequence"
+)
+SECRETS: Final = (
+    "LEFT JOIN {schema}.secrets s"
     " ON s.client_orderid = e.client_orderid AND s.sequence = e.sequence"
-    " ORDER BY p.place, e.sequence"
 )
 NAMED: Final = "(SELECT * FROM {schema}.payouts WHERE client_orderid = ANY(%(keys)s)) AS p"
 PAGE: Final = (
@@ -91,4 +101,26 @@ AUDIT: Final = (
     "SELECT (SELECT count(*) FROM {schema}.events)"
     " = (SELECT coalesce(sum(sequence + 1), 0) FROM {schema}.payouts)"
 )
+STRAYS: Final = (
+    "SELECT client_orderid FROM {schema}.events e WHERE client_orderid = ANY(%(keys)s) AND NOT"
+    " EXISTS (SELECT 1 FROM {schema}.payouts p WHERE p.client_orderid = e.client_orderid) LIMIT 1"
+)
+"""Names a payout that has events and is not listed."""
 STATES: Final = "SELECT state, count(*) FROM {schema}.payouts GROUP BY state"
+
+
+def check_schema(schema: str, setting: str = "schema") -> str:
+    """Give a schema's name back if it is one that can stand in SQL as it is.
+
+    Args:
+        schema: The name.
+        setting: Where it was given, for the error.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if _NAME.fullmatch(schema):
+        return schema
+    raise ConfigurationError(
+        f"{setting}: must be a name of small letters, digits and _, at most 63"
+    )

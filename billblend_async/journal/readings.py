@@ -44,11 +44,14 @@ class Readings:
         pool: Where connections come from.
         schema: The schema that the tables are in.
         name: The journal's, for errors.
+        secrets: Whether the links for receivers are read too; without them no right to is needed.
     """
 
-    def __init__(self, pool: Pool, schema: str, name: str) -> None:
+    def __init__(self, pool: Pool, schema: str, name: str, *, secrets: bool = True) -> None:
         self._connections = Connections(pool, schema, name)
         self._name = name
+        secret, joined = ("s.data, s.seal", queries.SECRETS) if secrets else ("NULL, NULL", "")
+        self._reading = queries.READ.replace("{secret}", secret).replace("{secrets}", joined)
 
     async def meta(self) -> Meta:
         """Read what the journal says of itself; its tables must be of this release's version."""
@@ -81,6 +84,12 @@ class Readings:
         async with self._connections.transaction() as transaction:
             found = await self._found(transaction, queries.NAMED, {"keys": list(names)})
         return {one.client_orderid: one for _, one in found}
+
+    async def stray(self, names: Sequence[str]) -> str | None:
+        """Name one of these payouts that has vanished from the list; None where none has."""
+        async with self._connections.transaction() as transaction:
+            rows = await transaction.rows(queries.STRAYS, {"keys": list(names)})
+        return rows[0][0] if rows else None
 
     async def page(
         self, after: int, states: Collection[State], limit: int
@@ -133,7 +142,7 @@ class Readings:
     async def _found(
         self, transaction: Transaction, payouts: str, values: dict[str, Any]
     ) -> list[tuple[int, Found]]:
-        rows = await transaction.rows(queries.READ.replace("{payouts}", payouts), values)
+        rows = await transaction.rows(self._reading.replace("{payouts}", payouts), values)
         return [
             (place, Found(name, state, sequence, _records(group)))
             for (name, place, state, sequence), group in groupby(rows, key=lambda row: row[:4])
