@@ -129,7 +129,7 @@ class PostgresReader:
     @property
     def is_restored(self) -> bool:
         """Whether it was declared restored from a copy."""
-        return "restored" in self._read(self._statements.meta)
+        return "restored" in self._read(self._readings.meta)
 
     def names(self) -> Iterator[str]:
         """Iterate over the ids of all payouts, none of which is read."""
