@@ -29,10 +29,14 @@ def find_similar(batch: Batch, known: Container[str], held: Iterable[str]) -> li
         known: Which of its ids the journal holds.
         held: All ids that the journal holds; they may be millions, and few of them are kept.
     """
-    rows = [row for row in batch.rows if row.request.client_orderid not in known]
+    rows = [
+        (row, shapes(row.request.client_orderid))
+        for row in batch.rows
+        if row.request.client_orderid not in known
+    ]
     if not rows:
         return []
-    wanted = {shape for row in rows for shape in shapes(row.request.client_orderid)}
+    wanted = {shape for _, own in rows for shape in own}
     seen = {
         shape: f"{name} in the journal"
         for name in held
@@ -40,9 +44,8 @@ def find_similar(batch: Batch, known: Container[str], held: Iterable[str]) -> li
         if shape in wanted
     }
     problems = []
-    for row in rows:
+    for row, own in rows:
         name = row.request.client_orderid
-        own = shapes(name)
         other = next((seen[shape] for shape in own if shape in seen), None)
         if other is not None:
             wrong = f"{name} differs from {other} {_ADVICE}"

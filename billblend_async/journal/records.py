@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from json.encoder import encode_basestring_ascii as _quoted
 from types import NoneType, UnionType
-from typing import Any, Final, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import attrs
 
 from ..answers import Status
 from ..events import EVENTS, Event, Opened
 from ..machine import evolve
+from ..models import Deadlines
 from ..payout import Payout, open_payout
 
 __all__ = [
@@ -59,7 +60,8 @@ def read_event(name: str, text: str) -> Event:
         pass
     else:
         if end == len(text):
-            return cast("Event", _codec(kind).read(name, plain))
+            event: Event = _codec(kind).read(name, plain)
+            return event
     raise ValueError(problem)  # out here, since json's own error holds the text
 
 
@@ -191,6 +193,8 @@ def _object(kind: type) -> _Codec:
     hints = get_type_hints(kind)
     codecs = {field.name: _codec(hints[field.name]) for field in attrs.fields(kind)}
     needed = {field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING}
+    # Nearly all payouts of a journal have the same deadlines.
+    make = functools.lru_cache(maxsize=64)(kind) if kind is Deadlines else kind
 
     @functools.cache  # there are as many names as kinds of events, and thousands of each
     def paths(name: str) -> list[tuple[str, str, Callable[[str, object], Any]]]:
@@ -215,7 +219,7 @@ def _object(kind: type) -> _Codec:
             if unknown := plain.keys() - codecs.keys():
                 raise ValueError(f"{name}.{min(unknown)}: is unknown")
             told = [each for each in told if each[0] in plain]
-        return kind(**{field: read(path, plain[field]) for field, path, read in told})
+        return make(**{field: read(path, plain[field]) for field, path, read in told})
 
     return _Codec(write, read)
 
