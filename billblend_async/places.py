@@ -88,8 +88,15 @@ class Reader(Protocol):
         """Name what is read, so that it is noticed when something else has taken its place."""
         ...
 
-    def payouts(self, known: Mapping[str, int] | None = None) -> Iterator[Payout]:
-        """Iterate over the payouts, except those that are known as they stand."""
+    def payouts(
+        self, known: Mapping[str, int] | None = None, *, listed: set[str] | None = None
+    ) -> Iterator[Payout]:
+        """Iterate over the payouts, except those that are known as they stand.
+
+        Args:
+            known: Sequences by client_orderid.
+            listed: Takes in the ids of all that are there, passed over or not.
+        """
         ...
 
 

@@ -179,6 +179,19 @@ class TestTruth:
             text = (await ask(watch.url)).text
         assert "0 of 1 payout finished" in text
 
+    async def test_payouts_are_gone(self, watch: Watch, journal: SqliteJournal, path: Path) -> None:
+        """What an older copy in the same file does not hold is not shown any more."""
+        await live(journal, opened("newest"))
+        watch._stale_at = 0.0
+        assert "newest</" in (await ask(watch.url)).text
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DELETE FROM events WHERE client_orderid = 'newest'")
+            connection.execute("DELETE FROM payouts WHERE client_orderid = 'newest'")
+        watch._stale_at = 0.0
+        text = (await ask(watch.url)).text
+        assert "newest</" not in text
+        assert "10 of 10 payouts finished" in text
+
 
 class TestBrowser:
     async def test_is_live(self, browser: Browser, watch: Watch, journal: SqliteJournal) -> None:

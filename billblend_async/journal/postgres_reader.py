@@ -148,22 +148,27 @@ class PostgresReader:
             for name in page:
                 yield self._payout(found[name]) if name in found else None
 
-    def payouts(self, known: Mapping[str, int] | None = None) -> Iterator[Payout]:
+    def payouts(
+        self, known: Mapping[str, int] | None = None, *, listed: set[str] | None = None
+    ) -> Iterator[Payout]:
         """Iterate over the payouts in the order they were accepted, each as it stands.
 
         They are read in pages; each page is as the journal stands when its turn comes.
 
         Args:
             known: Sequences by client_orderid: payouts that are there still are passed over.
+            listed: Takes in the ids of all that are there, passed over or not.
 
         Raises:
             JournalUnavailable: The database cannot be read.
             JournalDamaged: What it holds cannot be what was written.
         """
         known = {} if known is None else known
+        listed = set() if listed is None else listed
         if not known and not self._read(self._readings.is_whole):
             raise JournalDamaged(self._name, "its list of payouts does not fit its events")
         for page in self._listed():
+            listed.update(name for _, name, _ in page)
             names = [name for _, name, sequence in page if known.get(name) != sequence]
             found = self._found(names) if names else {}
             yield from (self._payout(found[name]) for name in names if name in found)

@@ -210,7 +210,9 @@ class SqliteReader:
             for found in self._opened().read(partial(_look_up, page)):
                 yield None if found is None else self._fold(found)
 
-    def payouts(self, known: Mapping[str, int] | None = None) -> Iterator[Payout]:
+    def payouts(
+        self, known: Mapping[str, int] | None = None, *, listed: set[str] | None = None
+    ) -> Iterator[Payout]:
         """Iterate over the payouts in the order they were accepted, each as it stands.
 
         They are read in pages; each page is as the journal stands when its turn comes. The links
@@ -218,6 +220,7 @@ class SqliteReader:
 
         Args:
             known: Sequences by client_orderid: payouts that are there still are passed over.
+            listed: Takes in the ids of all that are there, passed over or not.
 
         Raises:
             JournalUnavailable: The file cannot be read.
@@ -226,9 +229,12 @@ class SqliteReader:
         known, file = {} if known is None else known, self._opened()
         if self._is_written() and not known:
             self._audit()
+        listed = set() if listed is None else listed
         size, place = PAGE if self.holds_payouts else 0, 0
         while size == PAGE:
-            size, place, news = file.read(partial(_page, place, known))
+            names, place, news = file.read(partial(_page, place, known))
+            size = len(names)
+            listed.update(names)
             for found in news:
                 yield self._fold(found)
 
@@ -315,8 +321,8 @@ class SqliteReader:
 
 def _page(
     after: int, known: Mapping[str, int], connection: sqlite3.Connection
-) -> tuple[int, int, list[_Found]]:
-    """Read a page of the list: its size, its last place, and what is there of its payouts.
+) -> tuple[list[str], int, list[_Found]]:
+    """Read a page of the list: its ids, its last place, and what is there of its payouts.
 
     Those that are known as they are listed are passed over.
     """
@@ -326,7 +332,7 @@ def _page(
         for _, name, state, sequence in rows
         if known.get(name) != sequence
     ]
-    return len(rows), rows[-1][0] if rows else after, news
+    return [name for _, name, _, _ in rows], rows[-1][0] if rows else after, news
 
 
 def _look_up(names: Iterable[str], connection: sqlite3.Connection) -> list[_Found | None]:

@@ -111,9 +111,14 @@ class Source:
         if self._identity != identity:
             # Another journal lies there now: nothing that was read is true of it.
             self._identity, self._known, self._lines = identity, {}, {}
-        for payout in reader.payouts(self._known):
+        listed: set[str] = set()
+        for payout in reader.payouts(self._known, listed=listed):
             line = line_of(payout)
             if self._choice.takes(line):
                 self._lines[line.client_orderid] = line
             self._known[line.client_orderid] = line.sequence
+        for name in self._known.keys() - listed:
+            # A copy, or a standby that was behind, has taken the journal's place.
+            del self._known[name]
+            self._lines.pop(name, None)
         return owner
