@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from .acknowledgements import acknowledge
 from .batch import Batch
 from .concurrency import side_by_side
 from .console import BAD_INPUT, UNFINISHED, say
@@ -76,10 +77,9 @@ def add_attention(attention: argparse.ArgumentParser) -> None:
             decision.add_argument("client_orderid", nargs="*", help="payouts, or else a filter")
             decision.add_argument("--who", required=True, help="your name, for the record")
             decision.add_argument("--why", required=True, help="what you found out, for the record")
-        if name == "release":
-            decision.add_argument(
-                "--yes", action="store_true", help="do not ask before all that fit are released"
-            )
+        if name in ("release", "acknowledge"):
+            told = f"do not ask before all that fit are {name.removesuffix('e')}ed"
+            decision.add_argument("--yes", action="store_true", help=told)
         decision.set_defaults(run=_attention, decision=name)
         decision.set_defaults(client_orderid=[], doubt=None, alarm=None)
 
@@ -213,12 +213,19 @@ def _sentence(text: str) -> str:
 def _attention(arguments: argparse.Namespace) -> int:
     arguments.journal.check()
     named = arguments.client_orderid
-    filtered = arguments.doubt or arguments.alarm or arguments.batch
-    if arguments.decision != "list" and bool(named) is bool(filtered):
-        option = "--alarm" if arguments.decision == "acknowledge" else "--doubt"
+    is_to_acknowledge = arguments.decision == "acknowledge"
+    chosen = [
+        arguments.doubt,
+        arguments.batch,
+        None if is_to_acknowledge and named else arguments.alarm,
+    ]
+    if arguments.decision != "list" and bool(named) is any(chosen):
+        option = "--alarm" if is_to_acknowledge else "--doubt"
         wrong = f"give payouts, or {option} or --batch for all of those"
         raise InvalidInput((Problem("client_orderid", wrong),))
     batch = read_chosen(arguments)
+    if is_to_acknowledge:
+        return acknowledge(arguments, batch)
     parked = [] if named else asyncio.run(_parked(arguments, batch))
     if arguments.decision == "list":
         return _list(parked)
@@ -264,15 +271,11 @@ async def _parked(arguments: argparse.Namespace, batch: Batch | None) -> list[Ou
         make_orchestrator(client, arguments.journal) as payouts,
     ):
         found: list[Outcome] = []
-        if arguments.alarm is None and arguments.decision != "acknowledge":
+        if arguments.alarm is None:
             found += await payouts.attention(doubt=doubt, among=ids)
-        if arguments.doubt is None and arguments.decision in ("list", "acknowledge"):
-            found += (
-                told
-                for told in await payouts.flagged(among=ids)
-                if arguments.alarm in (None, *told.concerns)
-                and (told.is_finished or arguments.decision == "list")
-            )
+        if arguments.doubt is None and arguments.decision == "list":
+            flagged = await payouts.flagged(among=ids)
+            found += (told for told in flagged if arguments.alarm in (None, *told.concerns))
         return found
 
 
@@ -285,8 +288,7 @@ async def _decide(arguments: argparse.Namespace, shown: Sequence[Outcome]) -> in
         names = arguments.client_orderid or [told.client_orderid for told in shown]
         if shown:
             # Nobody has looked at what has moved since it was shown.
-            again = payouts.flagged if arguments.decision == "acknowledge" else payouts.attention
-            now = {told.client_orderid: told for told in await again()}
+            now = {told.client_orderid: told for told in await payouts.attention()}
             moved = {name for told in shown if now.get(name := told.client_orderid) != told}
             for name in sorted(moved):
                 say(f"{name}: left alone, since it has moved on meanwhile; look at it again")
@@ -315,5 +317,4 @@ def _decided(told: Outcome) -> str:
     """Say what a decision has made of a payout."""
     if told.state in (State.NEW, State.VALIDATED):
         return f"{told.state}; run its file again to send it"
-    seen = f"; acknowledged: {', '.join(told.acknowledged)}" if told.acknowledged else ""
-    return f"{told.status or told.state}{seen}"
+    return str(told.status or told.state)

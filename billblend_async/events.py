@@ -304,15 +304,19 @@ class Withdrawn(Fact):
 class Acknowledged(Fact):
     """A person looked at what does not fit about a finished payout, and needs no reminder of it.
 
-    It is about the alarms that were raised by then, and the status ``error``. It moves nothing.
+    It is about what they have seen and about nothing that was told later. It moves nothing.
 
     Attributes:
         who: The person.
         why: What they found out.
+        findings: The numbers of the payout's events that told what they have seen.
+        error: Whether they have seen that it ended in the status ``error``.
     """
 
     who: str
     why: str
+    findings: tuple[int, ...]
+    error: bool
 
 
 @attrs.frozen(kw_only=True)

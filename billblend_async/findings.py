@@ -1,6 +1,10 @@
-"""What does not fit about a payout: what the gateway told, and in words with what to do."""
+"""What does not fit about a payout: what the gateway told, and in words with what to do.
 
-from collections.abc import Container, Iterable, Mapping
+Each different contradiction is kept, so that a small one cannot hide a large one. A gateway that
+tells another one every time fills no journal with that: see ``MOST_ALIKE``.
+"""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, Protocol, assert_never
 
@@ -12,11 +16,15 @@ from .legibility import legible
 from .models import Alarm, State
 
 __all__ = [
+    "ENDED_IN_ERROR",
+    "MOST_ALIKE",
     "RECONCILE",
     "Finding",
     "acknowledged",
+    "describe",
     "explain",
     "find",
+    "is_full",
     "sentence_of",
     "with_finding",
 ]
@@ -41,11 +49,22 @@ _TO_DO: Final[Mapping[Alarm, str]] = {
     Alarm.LATER_TRANSACTION: "ask its support how much of the money has come back",
     Alarm.SECOND_ORDER: "ask its support why it was made, and to cancel it",
 }
-RECONCILE: Final = (
-    "The gateway ended it with the status error, which does not say whether the money moved; ask "
-    "its support before anybody pays it again, then acknowledge it."
+ENDED_IN_ERROR: Final = (
+    "The gateway ended it with the status error, which does not say whether the money moved"
 )
-"""What the status ``error`` says, and what to do."""
+"""What the status ``error`` says."""
+RECONCILE: Final = (
+    f"{ENDED_IN_ERROR}; ask its support before anybody pays it again, then acknowledge it."
+)
+"""The same with what to do."""
+MOST_ALIKE: Final = 5
+"""Findings of one alarm with one status word that are kept while nobody has acknowledged them.
+
+What comes beyond them leaves no record. It is never the first of its kind: neither many declines
+nor many small reversals hide that an order was approved. The words for people say that there may be
+more, and who acknowledges what is kept makes room for what is told then.
+"""
+_MORE: Final = "There may be more like it, which is kept only once these are acknowledged."
 _LONGEST: Final = 40
 """Characters that are shown of a word of the gateway's."""
 
@@ -56,6 +75,7 @@ class Finding:
 
     Attributes:
         alarm: What does not fit.
+        number: Which of the payout's events told it; so it is known whatever comes later.
         status: The final status that was told with it, if one was.
         paynet_order_id: The order that it was told of.
         amount: The amount that was told, in major units.
@@ -65,6 +85,7 @@ class Finding:
     """
 
     alarm: Alarm
+    number: int
     status: Status | None = None
     paynet_order_id: str
     amount: Decimal | None = None
@@ -102,12 +123,13 @@ class Odd(Protocol):
         ...
 
 
-def find(alarm: Alarm, event: Checked | PayAccepted | Finished) -> Finding:
-    """Keep what an event told that raises an alarm."""
+def find(alarm: Alarm, event: Checked | PayAccepted | Finished, number: int) -> Finding:
+    """Keep what an event told that raises an alarm, and which of the payout's events it is."""
     if not isinstance(event, Finished):
-        return Finding(alarm=alarm, paynet_order_id=event.paynet_order_id)
+        return Finding(alarm=alarm, number=number, paynet_order_id=event.paynet_order_id)
     return Finding(
         alarm=alarm,
+        number=number,
         status=event.status,
         paynet_order_id=event.paynet_order_id,
         amount=event.amount,
@@ -117,21 +139,31 @@ def find(alarm: Alarm, event: Checked | PayAccepted | Finished) -> Finding:
 
 
 def with_finding(findings: tuple[Finding, ...], new: Finding) -> tuple[Finding, ...]:
-    """Add a finding. An alarm is told of once; after it was acknowledged, in other words again."""
-    same = [known for known in findings if known.alarm is new.alarm]
-    if not all(known.is_acknowledged for known in same):
-        return findings
-    if new in acknowledged(same, is_so=False):
+    """Add a finding, unless the very same was told before or enough like it waits for a person."""
+    if _said(new) in map(_said, findings) or is_full(findings, new):
         return findings
     return (*findings, new)
 
 
-def acknowledged(
-    findings: Iterable[Finding], alarms: Container[Alarm] = tuple(Alarm), *, is_so: bool = True
-) -> tuple[Finding, ...]:
-    """Take findings as acknowledged by a person, or only those of some alarms."""
+def is_full(findings: Iterable[Finding], like: Finding) -> bool:
+    """Tell whether no more findings of a kind are kept until a person has acknowledged some."""
+    alike = (each for each in findings if not each.is_acknowledged and _kind(each) == _kind(like))
+    return sum(1 for _ in alike) >= MOST_ALIKE
+
+
+def _kind(finding: Finding) -> tuple[Alarm, Status | None]:
+    return finding.alarm, finding.status
+
+
+def _said(finding: Finding) -> Finding:
+    """Leave out what does not belong to what was told."""
+    return attrs.evolve(finding, number=0, is_acknowledged=False)
+
+
+def acknowledged(findings: Iterable[Finding], numbers: Container[int]) -> tuple[Finding, ...]:
+    """Take the findings with some numbers as acknowledged by a person."""
     return tuple(
-        attrs.evolve(each, is_acknowledged=is_so) if each.alarm in alarms else each
+        attrs.evolve(each, is_acknowledged=True) if each.number in numbers else each
         for each in findings
     )
 
@@ -141,13 +173,24 @@ def sentence_of(alarm: Alarm) -> str:
     return f"{_HAPPENED[alarm]}; {_TO_DO[alarm]}, then acknowledge it."
 
 
-def explain(finding: Finding, payout: Odd) -> str:
-    """Say what does not fit about a payout, with the numbers and what to do."""
+def explain(findings: Sequence[Finding], payout: Odd) -> tuple[str, ...]:
+    """Say of each finding what does not fit about a payout, with the numbers and what to do.
+
+    Args:
+        findings: What nobody has acknowledged.
+        payout: The payout.
+    """
     then = ", then acknowledge it" if payout.state.is_terminal else ""
-    return f"{_happened(finding, payout)}; {_TO_DO[finding.alarm]}{then}."
+    last = {_kind(each): each for each in findings if is_full(findings, each)}
+    told = (
+        (f"{describe(each, payout)}; {_TO_DO[each.alarm]}{then}.", last.get(_kind(each)) is each)
+        for each in findings
+    )
+    return tuple(f"{sentence} {_MORE}" if is_last else sentence for sentence, is_last in told)
 
 
-def _happened(finding: Finding, payout: Odd) -> str:
+def describe(finding: Finding, payout: Odd) -> str:
+    """Say what does not fit about a payout, with the numbers."""
     asked, told = f"{payout.amount:f} {payout.currency}", _told(finding)
     end = payout.status or payout.state
     match finding.alarm:
@@ -173,8 +216,8 @@ def _happened(finding: Finding, payout: Odd) -> str:
         case Alarm.SECOND_ORDER:
             ours, other = payout.paynet_order_id, finding.paynet_order_id
             return (
-                f"The gateway named order {other} for the payout of {asked}, whose order is {ours};"
-                " the other one is never paid here"
+                f"The gateway named order {other}{f' ({told})' if finding.status else ''} for the"
+                f" payout of {asked}, whose order is {ours}; the other one is never paid here"
             )
         case _:
             assert_never(finding.alarm)

@@ -117,7 +117,7 @@ def _enter(payout: Payout, state: State, at: float, **changes: Any) -> Payout:  
 
 def _alarm(payout: Payout, alarm: Alarm, event: Checked | PayAccepted | Finished) -> Payout:
     """Take note of what does not fit, and of what was told of it."""
-    findings = with_finding(payout.findings, find(alarm, event))
+    findings = with_finding(payout.findings, find(alarm, event, payout.sequence + 1))
     if findings is payout.findings:
         return payout
     alarms = payout.alarms if alarm in payout.alarms else (*payout.alarms, alarm)
@@ -127,11 +127,15 @@ def _alarm(payout: Payout, alarm: Alarm, event: Checked | PayAccepted | Finished
 def _notice(payout: Payout, event: Event) -> Payout:
     """Look at an event that cannot move this state: what contradicts it becomes an alarm."""
     match event:
+        case Finished() if payout.paynet_order_id not in (None, event.paynet_order_id):
+            return _alarm(payout, Alarm.SECOND_ORDER, event)
         case Finished() if is_later_transaction(event.transaction_type, event.order_stage):
             return _alarm(payout, Alarm.LATER_TRANSACTION, event)
-        case Finished(status=status) if payout.state is State.FINAL:
-            same = status == payout.status
-            return payout if same else _alarm(payout, Alarm.STATUS_CONTRADICTS, event)
+        case Finished(status=status) if payout.state is State.FINAL and status != payout.status:
+            return _alarm(payout, Alarm.STATUS_CONTRADICTS, event)
+        case Finished(status=Status.APPROVED) if payout.state is State.FINAL:
+            fits = _is_asked_amount(payout, event)
+            return payout if fits else _alarm(payout, Alarm.AMOUNT_DIFFERS, event)
         case Finished(status=Status.APPROVED):
             return _alarm(payout, Alarm.STATUS_CONTRADICTS, event)
         case PayAccepted() if payout.state is State.CLOSED:
@@ -312,6 +316,7 @@ def _finish(payout: Payout, event: Finished) -> Payout:
         State.FINAL,
         event.at,
         status=event.status,
+        status_number=payout.sequence + 1,
         order_stage=event.order_stage,
         error_code=event.error_code,
         error_message=event.error_message,
@@ -339,16 +344,15 @@ def _decided(payout: Payout, event: Decision) -> Payout:
             return attrs.evolve(payout, held=False, approved_by=who) if payout.held else payout
         case Closed():
             # Who ends a doubt has looked at the alarm that only repeats it.
-            repeated = [alarm for alarm in payout.alarms if alarm.value == payout.doubt]
-            seen = acknowledged(payout.findings, repeated)
+            seen = acknowledged(payout.findings, payout.repeating)
             return _enter(payout, State.CLOSED, event.at, findings=seen)
         case Withdrawn():
             return payout if payout.pays > 0 else _enter(payout, State.WITHDRAWN, event.at)
         case Released():
             return _release(payout, event)
-        case Acknowledged():
-            is_seen = payout.is_reconciled or payout.needs_reconciliation
-            seen = acknowledged(payout.findings)
+        case Acknowledged(findings=numbers, error=error):
+            is_seen = payout.is_reconciled or (error and payout.needs_reconciliation)
+            seen = acknowledged(payout.findings, numbers)
             return attrs.evolve(payout, findings=seen, is_reconciled=is_seen)
         case _:
             assert_never(event)

@@ -74,9 +74,8 @@ class Endpoint:
     @property
     def path(self) -> str:
         """The end of every URL: ``39915`` or ``group/39915``."""
-        if self.endpoint_id is not None:
-            return str(self.endpoint_id)
-        return f"group/{self.endpoint_group_id}"
+        group = f"group/{self.endpoint_group_id}"
+        return group if self.endpoint_id is None else str(self.endpoint_id)
 
     @property
     def is_production(self) -> bool:
@@ -343,6 +342,8 @@ class Outcome:
         approved_by: Who approved that it is paid, if that was asked for.
         alarms: What does not fit.
         acknowledged: Which of the alarms, and ``error`` of the status, a person has acknowledged.
+        details: What does not fit and nobody has acknowledged: each by its word, with its numbers.
+        sequence: How many events had changed it; ``acknowledge`` takes it for what was shown.
         problem: The error that kept this payout from being accepted, in a batch.
     """
 
@@ -362,6 +363,8 @@ class Outcome:
     approved_by: str | None = None
     alarms: tuple[Alarm, ...] = ()
     acknowledged: tuple[str, ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
+    sequence: int = attrs.field(default=0, eq=False)
     problem: BillblendError | None = None
 
     @property
@@ -377,16 +380,14 @@ class Outcome:
     @property
     def needs_person(self) -> bool:
         """Whether a person must look: to decide how it goes on, or because something is odd."""
-        is_parked = self.state is State.ATTENTION
-        return is_parked or bool(self.concerns) or self.problem is not None
+        return self.state is State.ATTENTION or bool(self.concerns) or self.problem is not None
 
     @property
     def concerns(self) -> tuple[str, ...]:
-        """What a person must look at, in words: the doubt, the open alarms, ``error``."""
+        """What a person must look at, each word once: the doubt, the open alarms, ``error``."""
         doubt = self.doubt if self.state is State.ATTENTION else None
-        error = self.status if self.needs_reconciliation else None
-        # An alarm that only repeats the doubt is no second one.
-        return tuple(dict.fromkeys(map(str, filter(None, (doubt, *self.open_alarms, error)))))
+        told = (doubt, *self.open_alarms, self.status if self.needs_reconciliation else None)
+        return tuple(dict.fromkeys(map(str, filter(None, told))))
 
     @property
     def needs_reconciliation(self) -> bool:

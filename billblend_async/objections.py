@@ -6,6 +6,7 @@ from typing import Final, assert_never
 
 import attrs
 
+from .answers import Status
 from .events import Acknowledged, Approved, Closed, Decision, Released, Withdrawn
 from .legibility import instant
 from .machine import RELEASE_AFTER
@@ -48,7 +49,7 @@ def object_to(decision: Decision, payout: Payout) -> Objection:
         case Approved():
             return Objection(_to_approve(payout))
         case Acknowledged():
-            return Objection(_to_acknowledge(payout))
+            return Objection(_to_acknowledge(decision, payout))
         case _:
             assert_never(decision)
 
@@ -112,8 +113,10 @@ def _to_approve(payout: Payout) -> str:
     return _MOVED
 
 
-def _to_acknowledge(payout: Payout) -> str:
-    is_odd = bool(payout.open_alarms) or payout.needs_reconciliation
+def _to_acknowledge(decision: Acknowledged, payout: Payout) -> str:
+    open_now = {each.number for each in payout.open_findings}
+    error = [str(Status.ERROR)] if payout.needs_reconciliation else []
+    is_odd = bool(open_now or error)
     if payout.state is State.ATTENTION:
         how = "close it" if payout.doubt in _FOR_GOOD else "release or close it"
         return f"it is in doubt, and needs a decision; {how}"
@@ -122,4 +125,7 @@ def _to_acknowledge(payout: Payout) -> str:
         return seen if payout.acknowledged else "everything about it fits"
     if not payout.state.is_terminal:
         return "it is not finished; try again once it is"
+    if open_now.isdisjoint(decision.findings) and not (decision.error and error):
+        left = ", ".join([*payout.open_alarms, *error])
+        return f"nothing that was named or shown is open; what is open: {left}; look at it again"
     return _MOVED

@@ -37,7 +37,7 @@ import attrs
 
 from . import __version__
 from .answers import Status
-from .events import Acknowledged, CheckStarted, Event, Opened, PayStarted
+from .events import CheckStarted, Event, Opened, PayStarted
 from .models import State
 from .observer import Command, Observer, SendEnd, StatusEnd
 from .payout import Payout
@@ -148,8 +148,7 @@ class OpenTelemetryObserver(Observer):
         drive = self._drives.get(payout.client_orderid)
         if drive is None:  # the answer to a request whose run was given up
             is_moved = payout.since == event.at
-            is_decision = isinstance(event, Acknowledged)
-            found = () if is_moved or is_decision else payout.findings[-1:]
+            found = tuple(each for each in payout.findings if each.number == payout.sequence)
         else:
             is_moved = drive.payout.state is not payout.state
             found = payout.findings[len(drive.payout.findings) :]

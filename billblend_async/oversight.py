@@ -1,19 +1,23 @@
 """What a person sees and decides about payouts; every decision is journaled with who and why."""
 
-from collections.abc import AsyncGenerator, Container
+from collections.abc import AsyncGenerator, Collection, Container
 from typing import Final
 
+from .answers import Status
 from .crew import Crew
 from .errors import DecisionRefused, InvalidInput, PayoutNotFound, Problem
-from .events import Acknowledged, Closed, Decision, Event, Released, Withdrawn
+from .events import Closed, Decision, Event, Released, Withdrawn
 from .history import decision_word
 from .means import Means
-from .models import Doubt, Outcome, State
+from .models import Alarm, Doubt, Outcome, State
 from .objections import object_to
-from .payout import outcome
+from .payout import acknowledgement, outcome
 from .request import PayoutRequest
 
 __all__ = ["Oversight"]
+
+_ALARMS: Final = (*(alarm.value for alarm in Alarm), str(Status.ERROR))
+"""The words for what can be acknowledged."""
 
 _LONGEST: Final = 1000
 """Characters of a name or a reason, which the journal keeps for ever."""
@@ -172,24 +176,52 @@ class Oversight:
         decision = Withdrawn(at=self._means.wall_clock(), who=who, why=why)
         return await self._decide(client_orderid, decision)
 
-    async def acknowledge(self, client_orderid: str, *, who: str, why: str) -> Outcome:
+    async def acknowledge(
+        self,
+        client_orderid: str,
+        *,
+        who: str,
+        why: str,
+        alarms: Collection[str] | None = None,
+        as_of: int | None = None,
+    ) -> Outcome:
         """Write down that a person looked at what does not fit about a finished payout.
 
-        It is about every alarm that it has by now, and about the status ``error``: they need nobody
-        any more. An alarm that comes later does. Nothing is sent or changed by it.
+        What they have seen needs nobody any more. All else does, whenever it came: what is left
+        stands in the ``details`` of the outcome. Nothing is sent or changed by it.
 
         Args:
             client_orderid: A finished payout with an alarm, or that ended in the status ``error``.
             who: The person.
             why: What they found out.
+            alarms: The words of what they acknowledge, such as ``amount-differs`` or ``error``;
+                without them all that they were shown.
+            as_of: The ``sequence`` of the outcome that they were shown; what was told after it is
+                left. Without it this call looks into the journal itself, once.
 
         Raises:
-            DecisionRefused: It is not finished, or there is nothing to acknowledge.
+            DecisionRefused: It is not finished, or there is nothing of that to acknowledge.
             PayoutNotFound: The journal knows no such payout.
+            InvalidInput: No alarm has one of the words.
         """
         self._check_named(who=who, why=why)
-        decision = Acknowledged(at=self._means.wall_clock(), who=who, why=why)
-        return await self._decide(client_orderid, decision)
+        unknown = [word for word in alarms or () if word not in _ALARMS]
+        if unknown:
+            what = f"{unknown[0]!r} is no alarm; there are {', '.join(_ALARMS)}"
+            raise InvalidInput((Problem("alarms", what),))
+        async with self._crew.driver(client_orderid) as driver:
+            if driver.users > 1:  # it may lag behind another process
+                await driver.refresh()
+            # What was seen stands in the decision, so whatever comes in between is left.
+            decision = acknowledgement(
+                driver.payout,
+                at=self._means.wall_clock(),
+                who=who,
+                why=why,
+                alarms=alarms,
+                as_of=as_of,
+            )
+            return await self._decide(client_orderid, decision)
 
     async def declare_restored(self) -> int:
         """Take note that the journal was restored from a copy, before anything is run from it.

@@ -1,5 +1,6 @@
 """A payout as its events have left it, and how long each of its waits may take."""
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Final, assert_never
 
@@ -8,7 +9,7 @@ import attrs
 from .answers import Status
 from .errors import BillblendError
 from .events import Acknowledged, Closed, Decision, Opened, Withdrawn
-from .findings import RECONCILE, Finding, explain
+from .findings import ENDED_IN_ERROR, RECONCILE, Finding, describe, explain
 from .history import decided
 from .models import Alarm, Deadlines, Doubt, Flow, OpenReason, Outcome, State
 from .request import PayoutRequest
@@ -16,6 +17,7 @@ from .request import PayoutRequest
 __all__ = [
     "FRESH_FOR",
     "Payout",
+    "acknowledgement",
     "deadline",
     "differences",
     "is_fresh",
@@ -55,6 +57,7 @@ class Payout:
         not_seen: How often it has said so.
         doubt: Why a person must look.
         status: The final status.
+        status_number: Which of its events told the final status.
         order_stage: The gateway's word for the final stage.
         error_code: The gateway's code for a refusal.
         error_message: The gateway's text for a refusal.
@@ -88,6 +91,7 @@ class Payout:
     not_seen: int = 0
     doubt: Doubt | None = None
     status: Status | None = None
+    status_number: int | None = None
     order_stage: str | None = None
     error_code: str | None = None
     error_message: str | None = None
@@ -101,7 +105,25 @@ class Payout:
     @property
     def open_alarms(self) -> tuple[Alarm, ...]:
         """The alarms that no person has acknowledged."""
-        return tuple(each.alarm for each in self.findings if not each.is_acknowledged)
+        return tuple(dict.fromkeys(each.alarm for each in self.open_findings))
+
+    @property
+    def open_findings(self) -> tuple[Finding, ...]:
+        """What does not fit and no person has acknowledged."""
+        return tuple(each for each in self.findings if not each.is_acknowledged)
+
+    @property
+    def told_findings(self) -> tuple[Finding, ...]:
+        """The same without what only repeats the doubt for which a person must look."""
+        is_parked = self.state is State.ATTENTION
+        repeating = self.repeating if is_parked else ()
+        return tuple(each for each in self.open_findings if each.number not in repeating)
+
+    @property
+    def repeating(self) -> tuple[int, ...]:
+        """The number of the finding that was told together with the doubt, if there is one."""
+        same = (each.number for each in self.findings if each.alarm.value == self.doubt)
+        return tuple(same)[:1]
 
     @property
     def needs_reconciliation(self) -> bool:
@@ -130,6 +152,35 @@ def open_payout(event: Opened) -> Payout:
         opened_at=event.at,
         since=event.at,
     )
+
+
+def acknowledgement(
+    payout: Payout,
+    *,
+    at: float,
+    who: str,
+    why: str,
+    alarms: Collection[str] | None = None,
+    as_of: int | None = None,
+) -> Acknowledged:
+    """Say that a person has seen what does not fit about a payout, or some of it.
+
+    Args:
+        payout: The payout.
+        at: When.
+        who: The person.
+        why: What they found out.
+        alarms: Only these alarms, and the status ``error`` only if it is among them.
+        as_of: Only what was told by then: the payout's sequence when they looked.
+    """
+
+    def is_seen(number: int | None, word: str) -> bool:
+        is_shown = as_of is None or (number is not None and number <= as_of)
+        return is_shown and (alarms is None or word in alarms)
+
+    seen = (each.number for each in payout.open_findings if is_seen(each.number, each.alarm.value))
+    error = payout.needs_reconciliation and is_seen(payout.status_number, Status.ERROR)
+    return Acknowledged(at=at, who=who, why=why, findings=tuple(seen), error=error)
 
 
 def differences(payout: Payout, request: PayoutRequest, key: bytes) -> tuple[str, ...]:
@@ -222,7 +273,15 @@ def outcome(payout: Payout, *, explanation: str | None = None) -> Outcome:
         approved_by=payout.approved_by,
         alarms=payout.alarms,
         acknowledged=payout.acknowledged,
+        details=_details(payout),
+        sequence=payout.sequence,
     )
+
+
+def _details(payout: Payout) -> tuple[tuple[str, str], ...]:
+    odd = ((each.alarm.value, describe(each, payout)) for each in payout.told_findings)
+    error = (str(Status.ERROR), ENDED_IN_ERROR)
+    return (*odd, error) if payout.needs_reconciliation else tuple(odd)
 
 
 def _explain(payout: Payout, latest: str | None) -> str | None:
@@ -231,12 +290,7 @@ def _explain(payout: Payout, latest: str | None) -> str | None:
     wait = deadline(payout)
     if payout.state is State.ATTENTION and payout.doubt is not None:
         told.append(payout.doubt.sentence)
-    # An alarm that only repeats the doubt is no second reason.
-    told += (
-        explain(finding, payout)
-        for finding in payout.findings
-        if not finding.is_acknowledged and (not told or finding.alarm.value != payout.doubt)
-    )
+    told += explain(payout.told_findings, payout)
     if payout.needs_reconciliation:
         told.append(RECONCILE)
     if wait is not None and payout.doubt is None:

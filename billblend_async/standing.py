@@ -170,20 +170,24 @@ def line_of(payout: Payout) -> Line:
 
 
 def _details(payout: Payout) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (f"alarm {each.alarm}", explain(each, payout))
-        for each in payout.findings
-        if not each.is_acknowledged
-    )
+    told: dict[str, list[str]] = {}
+    findings = payout.told_findings
+    for each, sentence in zip(findings, explain(findings, payout), strict=True):
+        told.setdefault(f"alarm {each.alarm}", []).append(sentence)
+    return tuple((name, " ".join(sentences)) for name, sentences in told.items())
 
 
 def _reasons(line: Line) -> list[tuple[str, str]]:
     reasons: list[tuple[str, str]] = []
     if line.doubt is not None and line.state is State.ATTENTION:
         reasons.append((f"doubt {line.doubt}", line.doubt.sentence))
-    # An alarm that only repeats the doubt is no second reason.
-    alarms = [alarm for alarm in line.open_alarms if not reasons or alarm.value != line.doubt]
-    reasons += [(f"alarm {alarm}", sentence_of(alarm)) for alarm in alarms]
+    # An alarm that only repeats the doubt is no second reason, and has no details.
+    told, doubt = dict(line.details), line.doubt if reasons else None
+    reasons += [
+        (f"alarm {alarm}", sentence_of(alarm))
+        for alarm in line.open_alarms
+        if alarm.value != doubt or f"alarm {alarm}" in told
+    ]
     if line.needs_reconciliation:
         reasons.append((RECONCILE, RECONCILE_SENTENCE))
     if line.held and line.state is State.VALIDATED:

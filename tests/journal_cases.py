@@ -143,7 +143,13 @@ LIVES: dict[str, tuple[Opened, tuple[Event, ...]]] = {
         (
             *PATHS[State.AWAITING_FINAL],
             finished(amount=Decimal("9.99"), currency="EUR"),
-            Acknowledged(at=START + 40, who="Ann Ämter", why='asked: "booked"\n'),
+            Acknowledged(
+                at=START + 40,
+                who="Ann Ämter",
+                why='asked: "booked"\n',
+                findings=(6,),
+                error=False,
+            ),
             finished("declined", START + 50),
         ),
     ),

@@ -5,6 +5,7 @@ from typing import Any
 
 from billblend_async.answers import Status
 from billblend_async.events import (
+    Acknowledged,
     Checked,
     CheckStarted,
     Closed,
@@ -57,6 +58,12 @@ def finished(status: str = "approved", at: float = START + 30, **fields: Any) ->
     """Make a final status."""
     usual = {"paynet_order_id": ORDER, "amount": Decimal("10.42"), "currency": "USD"}
     return Finished(at=at, status=Status(status), **{**usual, **fields})
+
+
+def seen(at: float = START + 1000, **fields: Any) -> Acknowledged:
+    """Acknowledge all that may have been told; fields say what less was seen."""
+    usual = {"who": "ann", "why": "asked", "findings": tuple(range(1000)), "error": True}
+    return Acknowledged(at=at, **{**usual, **fields})
 
 
 _CHECKED = (CheckStarted(at=START + 1), Checked(at=START + 2, paynet_order_id=ORDER))

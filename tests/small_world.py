@@ -230,6 +230,7 @@ class World:
         payout = attrs.evolve(
             payout,
             sequence=0,
+            status_number=None,
             alarms=(),
             findings=(),
             is_reconciled=False,
@@ -548,7 +549,8 @@ class World:
 
     def _person(self, m: Moment) -> Iterator[Step]:
         payout = self.payout(m)
-        decisions: list[Event] = [kind(at=NOW, **WHO) for kind in (Withdrawn, Closed, Acknowledged)]
+        decisions: list[Event] = [kind(at=NOW, **WHO) for kind in (Withdrawn, Closed)]
+        decisions.append(Acknowledged(at=NOW, **WHO, findings=(), error=True))
         if payout.held:
             decisions.append(Approved(at=NOW, who="ann"))
         no_send = payout.doubt is Doubt.BAD_REDIRECT

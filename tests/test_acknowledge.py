@@ -3,20 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from callers import genuine
 from fakes import LOST_BEFORE, MemoryJournal
 from house import House, house, virtually
-from payouts import request
+from payouts import finished, request
 
 from billblend_async.errors import DecisionRefused, InvalidInput, PayoutNotFound
-from billblend_async.events import Acknowledged
+from billblend_async.events import Acknowledged, Event, Finished
+from billblend_async.machine import Payout, evolve
 from billblend_async.models import Alarm, State
 from billblend_async.wire import RequestKind
 
 ANOTHER_AMOUNT, ERROR, GOOD = "5000000001", "1987654321", "1234567890"
-WHO = {"who": "ann", "why": "asked the bank"}
+WHO: dict[str, Any] = {"who": "ann", "why": "asked the bank"}
 
 
 @asynccontextmanager
@@ -28,6 +31,41 @@ async def odd(journal: MemoryJournal | None = None) -> AsyncIterator[House]:
         async for _ in h.payouts.run_many(wanted):
             pass
         yield h
+
+
+def reversal(payout: Payout, at: float, amount: str) -> Finished:
+    """Tell that a payout, or a part of it, was taken back."""
+    order = payout.paynet_order_id
+    assert order is not None
+    return finished(
+        at=at,
+        paynet_order_id=order,
+        transaction_type="reversal",
+        amount=Decimal(amount),
+    )
+
+
+async def taken_back(h: House, amount: str) -> None:
+    """Let this process learn that po-1 was taken back."""
+    async with h.payouts._crew.driver("po-1") as driver:
+        event = reversal(driver.payout, h.client.wall_clock(), amount)
+        assert await driver.record(event)
+
+
+class Overtaken(MemoryJournal):
+    """A journal into which somebody else writes a reversal right before an acknowledgement."""
+
+    is_overtaken = False
+
+    async def append(self, becomes: Payout, event: Event) -> None:
+        """Be overtaken, once."""
+        if isinstance(event, Acknowledged) and not self.is_overtaken:
+            self.is_overtaken = True
+            before = await self.load(becomes.client_orderid)
+            assert before is not None
+            told = reversal(before, event.at, "10.00")
+            await super().append(evolve(before, told), told)
+        await super().append(becomes, event)
 
 
 class TestFlagged:
@@ -96,6 +134,58 @@ class TestAcknowledge:
             )
             assert 2 == sum(isinstance(end, DecisionRefused) for end in ends)
             assert 1 == h.names().count("Acknowledged")
+
+    @virtually
+    async def test_only_what_is_named(self) -> None:
+        """Of a payout with two alarms the one that is named is acknowledged, the other is left."""
+        async with odd() as h:
+            await taken_back(h, "10.00")
+            told = await h.payouts.acknowledge("po-1", alarms=["amount-differs"], **WHO)
+            assert ("amount-differs",) == told.acknowledged
+            ((word, sentence),) = told.details
+            assert "later-transaction" == word
+            assert "a reversal, approved, 10.00 USD" in sentence
+            assert ["po-1"] == [o.client_orderid for o in await h.payouts.flagged(among={"po-1"})]
+            for again in (["amount-differs"], ["error"], []):
+                with pytest.raises(DecisionRefused, match="what is open: later-transaction; look"):
+                    await h.payouts.acknowledge("po-1", alarms=again, **WHO)
+            with pytest.raises(InvalidInput, match="alarms 'eror' is no alarm; there are status-"):
+                await h.payouts.acknowledge("po-1", alarms=["eror"], **WHO)
+
+    @virtually
+    async def test_only_what_was_shown(self) -> None:
+        """What was told after the outcome that the person was shown is left, also of that alarm."""
+        async with odd() as h:
+            await taken_back(h, "0.10")
+            shown = await h.payouts.status("po-1")
+            await taken_back(h, "10.00")
+            told = await h.payouts.acknowledge("po-1", as_of=shown.sequence, **WHO)
+            assert ("amount-differs",) == told.acknowledged
+            assert ["later-transaction"] == [word for word, _ in told.details]
+            assert "10.00" in told.details[0][1]
+            with pytest.raises(DecisionRefused, match="later-transaction"):
+                await h.payouts.acknowledge("po-1", as_of=shown.sequence, **WHO)
+            assert not (await h.payouts.acknowledge("po-1", **WHO)).needs_person
+
+    @virtually
+    async def test_race(self) -> None:
+        """An alarm that another process writes meanwhile is not acknowledged with those before."""
+        for alarms in (None, ["amount-differs", "later-transaction"]):
+            journal = Overtaken()
+            async with odd(journal) as h:
+                told = await h.payouts.acknowledge("po-1", **WHO, alarms=alarms)
+                assert journal.is_overtaken
+                assert (("amount-differs",), True) == (told.acknowledged, told.needs_person)
+                assert ["later-transaction"] == [word for word, _ in told.details]
+
+    @virtually
+    async def test_behind_another_process(self) -> None:
+        """A program that knows an older state of a payout looks into the journal first."""
+        async with odd() as h, house(h.client, h.journal.twin()) as other:
+            async with other.payouts._crew.driver("po-1"):
+                await taken_back(h, "10.00")
+                told = await other.payouts.acknowledge("po-1", **WHO)
+            assert ((), False) == (told.details, told.needs_person)
 
     @virtually
     async def test_refused(self) -> None:

@@ -4,16 +4,16 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pytest
-from payouts import ALARM_PATHS, ORDER, PATHS, START, doubtful, finished, fold, payout_in
+from payouts import ALARM_PATHS, ORDER, PATHS, START, doubtful, finished, fold, payout_in, seen
 
-from billblend_async.events import Acknowledged, Checked, Closed, NeedsAttention
+from billblend_async.events import Checked, Closed, NeedsAttention
 from billblend_async.findings import RECONCILE, sentence_of
 from billblend_async.machine import evolve
 from billblend_async.models import Alarm, Doubt, State
 from billblend_async.payout import outcome
 
 PAID: Final = PATHS[State.AWAITING_FINAL]
-SEEN: Final = Acknowledged(at=START + 1000, who="ann", why="asked")
+SEEN: Final = seen()
 WORDS: Final = {
     Alarm.AMOUNT_DIFFERS: ("paid 9.99 EUR", "10.42 USD", "how much the receiver got"),
     Alarm.STATUS_CONTRADICTS: (
@@ -104,8 +104,8 @@ def test_acknowledged(alarm: Alarm) -> None:
 
     assert ((alarm,), (), (alarm.value,)) == (told.alarms, told.open_alarms, told.acknowledged)
     assert (False, ()) == (told.needs_person, told.concerns)
-    seen = ("Acknowledged by ann: asked.", "Closed by ann: paid by hand.")
-    assert told.explanation in seen
+    ends = ("Acknowledged by ann: asked.", "Closed by ann: paid by hand.")
+    assert told.explanation in ends
 
 
 def test_acknowledged_error() -> None:

@@ -152,7 +152,18 @@ ARROWS: dict[str, set[str]] = {
     | {"places", "transport"},
     "declarations": {"desk", "founding", "places", "settings"},
     "takeover": {"engines", "places"},
-    "decisions": {"batch", "concurrency", "console", "desk", "models", "settings", "report"}
+    "acknowledgements": VALUES
+    | {"batch", "console", "desk", "legibility", "limits", "preflight", "settings"},
+    "decisions": {
+        "acknowledgements",
+        "batch",
+        "concurrency",
+        "console",
+        "desk",
+        "models",
+        "settings",
+        "report",
+    }
     | {
         "intake",
         "limits",

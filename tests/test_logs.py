@@ -11,7 +11,18 @@ import attrs
 import pytest
 from fakes import LOST_AFTER, LOST_BEFORE, NOT_CONNECTED, UNANSWERED, FakeClient, Fault
 from house import house
-from payouts import ALARM_PATHS, LINK, ORDER, START, finished, fold, opened, payout_in, request
+from payouts import (
+    ALARM_PATHS,
+    LINK,
+    ORDER,
+    START,
+    finished,
+    fold,
+    opened,
+    payout_in,
+    request,
+    seen,
+)
 from virtual_time import run_virtual
 
 import billblend_async
@@ -19,7 +30,6 @@ from billblend_async import logs
 from billblend_async.answers import Refused, Status, StatusReport
 from billblend_async.endpoint import answer_callback
 from billblend_async.errors import RequestNeeded
-from billblend_async.events import Acknowledged
 from billblend_async.findings import Finding
 from billblend_async.logs import FIELDS, fields, fields_of
 from billblend_async.machine import evolve
@@ -195,10 +205,9 @@ def test_messages(records: list[logging.LogRecord]) -> None:
 def test_alarm_that_comes_again(caplog: pytest.LogCaptureFixture) -> None:
     """An alarm is a WARNING also when it comes again after a person has acknowledged it."""
     before = fold(*ALARM_PATHS[Alarm.LATER_TRANSACTION])
-    seen = Acknowledged(at=START + 100, who="ann", why="asked")
     again = finished(at=START + 200, transaction_type="reversal")
     caplog.set_level(logging.DEBUG, logger="billblend_async")
-    for event in (seen, again):
+    for event in (seen(START + 100), again):
         payout = evolve(before, event)
         Monitor().changed(payout, event, before)
         before = payout
@@ -237,7 +246,7 @@ def test_what_does_not_apply_is_left_out() -> None:
     """A field that does not apply is absent, and words are plain text."""
     assert {} == fields()
     odd = (Alarm.SECOND_ORDER, Alarm.AMOUNT_DIFFERS)
-    findings = tuple(Finding(alarm=alarm, paynet_order_id=ORDER) for alarm in odd)
+    findings = tuple(Finding(alarm=alarm, number=5, paynet_order_id=ORDER) for alarm in odd)
     parked = attrs.evolve(payout_in(State.ATTENTION), alarms=odd, findings=findings)
     given = fields_of(parked)
     assert {"billblend_event", "billblend_status", "billblend_reason"} == FIELDS - given.keys() - {

@@ -23,6 +23,7 @@ from payouts import (
     fold,
     opened,
     payout_in,
+    seen,
 )
 
 from billblend_async.answers import Status
@@ -37,6 +38,7 @@ from billblend_async.events import (
     CheckStarted,
     Closed,
     Event,
+    Finished,
     NeedsAttention,
     NotSeen,
     PayAccepted,
@@ -52,6 +54,7 @@ from billblend_async.events import (
     Validated,
     Withdrawn,
 )
+from billblend_async.findings import MOST_ALIKE
 from billblend_async.machine import (
     MOST_CHECKS,
     NOT_SEEN_FOR,
@@ -71,10 +74,10 @@ from billblend_async.machine import (
     open_payout,
 )
 from billblend_async.models import Alarm, Doubt, Flow, OpenReason, State
-from billblend_async.payout import FRESH_FOR, deadline
+from billblend_async.payout import FRESH_FOR, acknowledgement, deadline, outcome
 
 LATE = START + 1000.0
-SEEN = Acknowledged(at=LATE, who="ann", why="asked")
+SEEN = seen(LATE)
 
 COLUMNS: dict[str, Event] = {
     "CS": CheckStarted(at=LATE),
@@ -375,21 +378,21 @@ class TestAcknowledged:
     def test_nothing_moves(self, alarm: Alarm) -> None:
         """An acknowledged alarm needs nobody, once and for all, and nothing else is changed."""
         payout = fold(*ALARM_PATHS[alarm])
-        seen = evolve(payout, SEEN)
+        after = evolve(payout, SEEN)
 
-        assert ((alarm,), (), (alarm,)) == (payout.open_alarms, seen.open_alarms, seen.alarms)
-        assert {"findings", "decisions"} == self.changes(payout, seen)
-        assert Stop() == next_command(seen, LATE)
-        assert seen is evolve(seen, SEEN)
+        assert ((alarm,), (), (alarm,)) == (payout.open_alarms, after.open_alarms, after.alarms)
+        assert {"findings", "decisions"} == self.changes(payout, after)
+        assert Stop() == next_command(after, LATE)
+        assert after is evolve(after, SEEN)
 
     def test_error(self) -> None:
         """The status error is acknowledged likewise."""
         payout = fold(*PATHS[State.AWAITING_FINAL], finished("error"))
-        seen = evolve(payout, SEEN)
+        after = evolve(payout, SEEN)
 
-        assert (True, False) == (payout.needs_reconciliation, seen.needs_reconciliation)
-        assert {"is_reconciled", "decisions"} == self.changes(payout, seen)
-        assert seen is evolve(seen, SEEN)
+        assert (True, False) == (payout.needs_reconciliation, after.needs_reconciliation)
+        assert {"is_reconciled", "decisions"} == self.changes(payout, after)
+        assert after is evolve(after, SEEN)
 
     @pytest.mark.parametrize("state", State)
     def test_nothing_to_acknowledge(self, state: State) -> None:
@@ -438,8 +441,57 @@ class TestAcknowledged:
         assert payout is evolve(payout, same)
         assert (Alarm.LATER_TRANSACTION,) == again.open_alarms == again.alarms
         assert again is evolve(again, same) is evolve(again, more)
-        seen = evolve(again, SEEN)
-        assert seen is evolve(seen, same) is evolve(seen, more)
+        noted = evolve(again, SEEN)
+        assert noted is evolve(noted, same) is evolve(noted, more)
+
+    def test_only_what_was_seen(self) -> None:
+        """What was not among what the person has seen stays open, of whichever alarm it is."""
+        payout = fold(
+            *PATHS[State.AWAITING_FINAL],
+            finished("error"),
+            finished(at=LATE, transaction_type="reversal", amount=Decimal("0.10")),
+            finished(at=LATE, transaction_type="chargeback", amount=Decimal("1.50")),
+        )
+        first, second = (each.number for each in payout.findings)
+        assert (first, second) == (payout.sequence - 1, payout.sequence)
+
+        after = evolve(payout, seen(LATE, findings=(first,), error=False))
+        assert [Decimal("1.50")] == [each.amount for each in after.open_findings]
+        assert ((Alarm.LATER_TRANSACTION,), True) == (
+            after.open_alarms,
+            after.needs_reconciliation,
+        )
+        assert () == after.acknowledged
+        reconciled = evolve(after, seen(LATE, findings=(first, 999)))
+        assert (("error",), False) == (reconciled.acknowledged, reconciled.needs_reconciliation)
+        assert after is evolve(after, seen(LATE, findings=(first, 999), error=False))
+        assert () == evolve(reconciled, seen(LATE, findings=(second,))).open_findings
+
+    def test_not_beforehand(self) -> None:
+        """What comes in between the look and the acknowledgement stays open."""
+        payout = fold(*ALARM_PATHS[Alarm.AMOUNT_DIFFERS])
+        looked = acknowledgement(payout, at=LATE, who="ann", why="asked")
+        between = evolve(payout, finished("declined", at=LATE))
+
+        assert (payout.sequence,) == looked.findings
+        after = evolve(between, looked)
+        assert (Alarm.STATUS_CONTRADICTS,) == after.open_alarms
+        both: dict[str, Any] = {"at": LATE, "who": "ann", "why": "asked", "as_of": payout.sequence}
+        assert looked == acknowledgement(between, **both)
+        named = acknowledgement(between, **both, alarms=["status-contradicts", "error"])
+        assert ((), False) == (named.findings, named.error)
+
+    def test_error_that_was_not_shown(self) -> None:
+        """The status error of a payout that was looked at before its end is not acknowledged."""
+        odd = fold(*PATHS[State.AWAITING_FINAL], Checked(at=LATE, paynet_order_id="999"))
+        ended = evolve(odd, finished("error", at=LATE + 1))
+        given: dict[str, Any] = {"at": LATE + 2, "who": "ann", "why": "asked"}
+
+        looked = acknowledgement(ended, **given, as_of=odd.sequence)
+        assert ((odd.sequence,), False) == (looked.findings, looked.error)
+        assert evolve(ended, looked).needs_reconciliation
+        assert acknowledgement(ended, **given, as_of=ended.sequence).error
+        assert not acknowledgement(ended, **given, alarms=["second-order"]).error
 
     def test_close_of_the_same(self) -> None:
         """Who closes a doubt has looked at the alarm that repeats it, and at no other."""
@@ -450,6 +502,66 @@ class TestAcknowledged:
         assert (Alarm.APPROVED_BEFORE_PAY,) == parked.open_alarms
         assert () == evolve(parked, closed).open_alarms
         assert (Alarm.SECOND_ORDER,) == evolve(other, closed).open_alarms
+
+    def test_close_of_more(self) -> None:
+        """Who closes a payout has not seen what else was told of the same alarm as its doubt."""
+        more = evolve(doubtful(Doubt.APPROVED_BEFORE_PAY), finished(at=LATE, amount=Decimal(7)))
+        told = outcome(more)
+
+        assert [Decimal(7)] == [each.amount for each in more.told_findings]
+        assert "(7 USD) although pay was never sent" in (told.explanation or "")
+        assert evolve(more, COLUMNS["CL"]).open_findings == more.told_findings
+
+
+class TestContradictions:
+    """Whatever the gateway tells against a finished payout is kept, and not without end."""
+
+    def test_none_hides_another(self) -> None:
+        """A contradiction is kept while another one of the same alarm is open, and after it."""
+        declined = fold(*PATHS[State.AWAITING_FINAL], finished("declined"))
+        told = evolve(evolve(declined, finished("error", LATE)), finished(at=LATE))
+
+        words = [each.status for each in told.findings]
+        assert (["error", "approved"], (Alarm.STATUS_CONTRADICTS,)) == (words, told.alarms)
+        assert told is evolve(told, finished("error", at=LATE + 1))
+        noted = evolve(told, SEEN)
+        assert noted is evolve(noted, finished(at=LATE + 1))
+
+    def test_another_amount(self) -> None:
+        """An approved payout of which another amount is told later needs a person."""
+        payout = payout_in(State.FINAL)
+        other = evolve(payout, finished(at=LATE, amount=Decimal("3.00")))
+
+        assert (Alarm.AMOUNT_DIFFERS,) == other.open_alarms
+        assert payout is evolve(payout, finished(at=LATE, amount=None, currency=None))
+
+    @pytest.mark.parametrize("status", ["approved", "declined"])
+    def test_another_order(self, status: str) -> None:
+        """How another order ended is no word of how this one did, and is kept."""
+        other = evolve(payout_in(State.FINAL), finished(status, at=LATE, paynet_order_id="999"))
+
+        assert (Alarm.SECOND_ORDER,) == other.open_alarms
+        assert status == other.findings[0].status
+
+    def test_are_bounded(self) -> None:
+        """Of one kind a few are kept while nobody looks; they never keep out another kind."""
+        payout = fold(*PATHS[State.AWAITING_FINAL], finished("declined"))
+        for cents in range(1, 100):
+            for status, kind in (("error", None), ("approved", "reversal")):
+                told = finished(status, LATE, amount=Decimal(cents), transaction_type=kind)
+                payout = evolve(payout, told)
+        assert 2 * MOST_ALIKE == len(payout.findings)
+        assert "There may be more like it" in (outcome(payout).explanation or "")
+        worse = evolve(payout, finished(at=LATE))
+        chargeback = finished("declined", LATE, transaction_type="chargeback")
+        assert ["approved", "declined"] == [
+            each.status for each in evolve(worse, chargeback).findings[-2:]
+        ]
+        assert len(payout.findings) + 1 == len(worse.findings)
+
+        noted = evolve(worse, SEEN)
+        again = evolve(noted, told)
+        assert [Decimal(99)] == [each.amount for each in again.open_findings]
 
 
 class TestRestored:
@@ -528,11 +640,11 @@ class TestFinal:
         assert (State.FINAL, (Alarm.AMOUNT_DIFFERS,)) == (payout.state, payout.alarms)
 
     def test_contradiction_is_told_once(self) -> None:
-        """A contradiction is one alarm, however often it is repeated."""
+        """A contradiction is one alarm and one record, however often it is repeated."""
         payout = evolve(payout_in(State.FINAL), finished("declined"))
 
         assert (Alarm.STATUS_CONTRADICTS,) == payout.alarms
-        assert payout is evolve(payout, finished("error"))
+        assert payout is evolve(payout, finished("declined", LATE))
 
     @pytest.mark.parametrize(
         "event",
@@ -584,6 +696,11 @@ def shuffled_events(chance: random.Random, state: State, at: float) -> Event:
         changes["paynet_order_id"] = order
     if "doubt" in names:
         changes["doubt"] = chance.choice(list(Doubt))
+    if "findings" in names:
+        changes["findings"] = tuple(n for n in range(80) if chance.random() < 0.7)
+        changes["error"] = chance.random() < 0.7
+    if isinstance(event, Finished):
+        changes["amount"] = Decimal(chance.randint(1, 3))
     return attrs.evolve(event, **changes)
 
 
@@ -612,16 +729,20 @@ def test_walks(seed: int) -> None:
             assert before == evolve(before, event)
             continue
         assert before.sequence + 1 == after.sequence
+        assert [each.number for each in before.findings] == [
+            each.number for each in after.findings if each.number != after.sequence
+        ]
         if after.state is not before.state:
             assert after.state in TRANSITIONS[before.state][type(event)]
         assert not (before.state.is_terminal and after.state is not before.state)
         if isinstance(event, Acknowledged):
-            seen, number = before.findings, before.sequence
-            same = attrs.evolve(after, findings=seen, sequence=number, is_reconciled=False)
+            kept: dict[str, Any] = {"findings": after.findings, "sequence": after.sequence}
+            kept |= {"is_reconciled": after.is_reconciled, "decisions": after.decisions}
             assert (*before.decisions, event) == after.decisions
-            assert attrs.evolve(before, is_reconciled=False, decisions=after.decisions) == same
-            assert () == after.open_alarms
-            assert not after.needs_reconciliation
+            assert attrs.evolve(before, **kept) == after
+            left = [each for each in before.open_findings if each.number not in event.findings]
+            assert left == list(after.open_findings)
+            assert after.needs_reconciliation is (before.needs_reconciliation and not event.error)
         elif before.state.is_terminal:
             assert after.open_alarms  # or nobody would hear of what has changed it
         if isinstance(event, PayStarted):

@@ -17,11 +17,11 @@ from payouts import (
     fold,
     opened,
     payout_in,
+    seen,
 )
 
 from billblend_async.errors import DecisionRefused
 from billblend_async.events import (
-    Acknowledged,
     Approved,
     Checked,
     Closed,
@@ -38,7 +38,7 @@ from billblend_async.payout import Payout
 LATE: Final = START + 10_000
 WHO: Final[dict[str, Any]] = {"at": LATE, "who": "ann", "why": "asked"}
 RELEASE, CLOSE, WITHDRAW = Released(**WHO), Closed(**WHO), Withdrawn(**WHO)
-APPROVE, ACKNOWLEDGE = Approved(at=LATE, who="ann"), Acknowledged(**WHO)
+APPROVE, ACKNOWLEDGE = Approved(at=LATE, who="ann"), seen(LATE)
 DECISIONS: Final[tuple[Decision, ...]] = (RELEASE, CLOSE, WITHDRAW, APPROVE, ACKNOWLEDGE)
 SECOND: Final = Checked(at=START + 500, paynet_order_id="999")
 

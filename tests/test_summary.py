@@ -15,9 +15,10 @@ from payouts import (
     fold,
     opened,
     payout_in,
+    seen,
 )
 
-from billblend_async.events import Acknowledged, CheckStarted, Rejected
+from billblend_async.events import CheckStarted, Rejected
 from billblend_async.machine import evolve
 from billblend_async.models import Alarm, Doubt, Flow, State
 from billblend_async.payout import Payout
@@ -85,8 +86,8 @@ def test_every_alarm_is_told(alarm: Alarm) -> None:
     assert (group.name, told.persons, told.finished) == (f"alarm {alarm}", 1, 1)
     assert group.sentence.endswith(".")
     assert "10.42 USD" in group.lines[0].explanation
-    seen = summed(evolve(payout, Acknowledged(at=START + 300, who="ann", why="asked")))
-    assert ((), 0, 1) == (seen.attention, seen.persons, seen.finished)
+    noted = summed(evolve(payout, seen()))
+    assert ((), 0, 1) == (noted.attention, noted.persons, noted.finished)
 
 
 def test_one_person_for_two_reasons() -> None:
@@ -107,8 +108,8 @@ def test_error_needs_a_person() -> None:
     assert group.sentence == group.lines[0].explanation
     assert () == told.refusals
     payout = fold(*PATHS[State.AWAITING_FINAL], finished("error"))
-    seen = summed(evolve(payout, Acknowledged(at=START + 300, who="ann", why="asked")))
-    assert ((), 0, ()) == (seen.attention, seen.persons, seen.refusals)
+    noted = summed(evolve(payout, seen()))
+    assert ((), 0, ()) == (noted.attention, noted.persons, noted.refusals)
 
 
 def test_refusals() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 import pytest
-from payouts import DOUBT_PATHS, PATHS, START, finished, fold, opened, payout_in, request
+from payouts import DOUBT_PATHS, PATHS, START, finished, fold, opened, payout_in, request, seen
 
 from billblend_async.errors import PayoutConflict, SendingStopped
-from billblend_async.events import Acknowledged, Approved, Event
+from billblend_async.events import Approved, Event
 from billblend_async.machine import Payout, evolve, open_payout
 from billblend_async.models import Alarm, Doubt, Flow, OpenReason, Outcome, State
 from billblend_async.payout import not_taken, outcome
@@ -255,14 +255,14 @@ class TestCases:
 
     def test_acknowledged(self) -> None:
         """What a person has acknowledged is counted as what it is, and is a case no longer."""
-        seen = Acknowledged(at=START + 100, who="ann", why="asked")
+        noted = seen(START + 100)
         odd, error = fold(*way_to(amount=Decimal(1))), fold(*way_to("error"))
         for payout, group in ((odd, Group.APPROVED), (error, Group.REFUSED)):
             tally = told(Tally([request()]), payout)
             assert 1 == tally.snapshot(0.0).counts[Group.NEEDS_PERSON]
-            shot = told(tally, evolve(payout, seen)).snapshot(0.0)
+            shot = told(tally, evolve(payout, noted)).snapshot(0.0)
             assert (1, 0) == (shot.counts[group], shot.counts[Group.NEEDS_PERSON])
-            tally.hear(outcome(evolve(payout, seen)))
+            tally.hear(outcome(evolve(payout, noted)))
             assert 1 == tally.snapshot(0.0).counts[group]
 
     def test_one_plain_line(self) -> None:

@@ -182,6 +182,8 @@ def _codec(kind: Any) -> _Codec:  # noqa: ANN401 - an annotation: a class or a u
         return _SCALARS[kind]
     if get_origin(kind) is UnionType:
         return _optional(kind)
+    if get_origin(kind) is tuple:
+        return _series(kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return _enumeration(kind)
     if isinstance(kind, type) and attrs.has(kind):
@@ -235,6 +237,26 @@ def _optional(kind: object) -> _Codec:
     )
 
 
+def _series(kind: object) -> _Codec:
+    """Make a codec for any number of values of one type."""
+    inner, rest = get_args(kind)
+    if rest is not Ellipsis:
+        raise TypeError(f"a journal cannot hold {kind}")
+    codec = _codec(inner)
+
+    def write(name: str, values: object) -> object:
+        if not isinstance(values, tuple):
+            raise _wrong(name, "a tuple")
+        return [codec.write(name, value) for value in values]
+
+    def read(name: str, plain: object) -> object:
+        if not isinstance(plain, list):
+            raise _wrong(name, "a list")
+        return tuple(codec.read(name, value) for value in plain)
+
+    return _Codec(write, read)
+
+
 def _enumeration(kind: type[enum.Enum]) -> _Codec:
     members = {member.value: member for member in kind}
 
@@ -266,6 +288,12 @@ def _read_text(name: str, plain: object) -> str:
 def _truth(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise _wrong(name, "true or false")
+    return value
+
+
+def _whole(name: str, value: object) -> int:
+    if type(value) is not int:
+        raise _wrong(name, "a whole number")
     return value
 
 
@@ -313,6 +341,7 @@ def _read_status(name: str, plain: object) -> Status:
 _SCALARS: Final[Mapping[object, _Codec]] = {
     str: _Codec(_write_text, _read_text),
     bool: _Codec(_truth, _truth),
+    int: _Codec(_whole, _whole),
     float: _Codec(_float, _float),
     Decimal: _Codec(_write_decimal, _read_decimal),
     Status: _Codec(_write_status, _read_status),
