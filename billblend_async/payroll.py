@@ -88,7 +88,7 @@ async def run_payouts(
     view = make_view(plan.title, as_json=plan.as_json)
     # Outside the view: a terminal that takes nothing keeps neither a view nor a run from being cut.
     with _ending(plan, view) as ending:
-        watch = Watch(tally=tally, view=view, ending=ending)
+        watch = Watch(tally=tally, view=view, ending=ending, journal=str(plan.journal))
         return await _shown(settings, batch, plan, run, watch)
 
 

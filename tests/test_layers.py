@@ -132,9 +132,10 @@ ARROWS: dict[str, set[str]] = {
     | {"redirects"},
     "console": set(),
     "snapshot": set(),
-    "tally": VALUES | {"events", "payout", "observer", "snapshot"},
+    "uncertainty": VALUES | {"payout"},
+    "tally": VALUES | {"events", "payout", "observer", "snapshot", "uncertainty"},
     "ending": {"console"},
-    "lines": VALUES | {"batch", "console", "snapshot"},
+    "lines": VALUES | {"batch", "console", "legibility", "snapshot"},
     "screen": VALUES | {"batch", "lines", "snapshot"},
     "live": VALUES
     | {"batch", "client", "console", "ending", "lines", "orchestrator", "screen"}
@@ -180,7 +181,7 @@ PURE = (
     | {"errors", "diagram", "legibility", "polling", "wire", "keys", "signing", "callbacks"}
     | {"batch", "cells", "sheets", "workbook", "results", "formulas", "likeness", "notation"}
     | {"remarks"}
-    | {"remedies", "snapshot", "standing", "summary", "tally", "timeline"}
+    | {"remedies", "snapshot", "standing", "summary", "tally", "timeline", "uncertainty"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server
     f"sandbox.{name}"
