@@ -2,9 +2,9 @@
 
 ::
 
-    python -m benchmarks --quick          # under three minutes, small numbers, writes nothing
-    python -m benchmarks                  # about twenty minutes, writes RESULTS.md and RESULTS.svg
-    python -m benchmarks --only P1,P5
+    python -m benchmarks --quick          # about three minutes, small numbers, writes nothing
+    python -m benchmarks                  # about twenty-two minutes, writes RESULTS.*
+    python -m benchmarks --only P1,P5     # writes with --write, and keeps the others
 
 Ratios are those of neighbours in one run, told as medians with their range: single times mean
 little on a shared machine.
@@ -19,10 +19,10 @@ from .arena import Arena, DidNotFinish
 from .entrants import ours
 from .figures import FIGURES, Stand
 from .results import write_results
-from .row import Row
+from .row import Row, rank
 from .scale import FULL, QUICK
 
-_KNOWN = sorted(frozenset().union(*FIGURES.values()))
+_KNOWN = sorted(frozenset().union(*FIGURES.values()), key=rank)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="small numbers")
     parser.add_argument("--only", default="", help=f"some of {','.join(_KNOWN)}")
-    parser.add_argument("--write", action="store_true", help="write the results of a part too")
+    parser.add_argument(
+        "--write", action="store_true", help="write the results of a part too, and keep the others"
+    )
     parser.add_argument(
         "--fast",
         choices=("aiohttp", "pyreqwest"),
@@ -42,12 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     wanted = frozenset(filter(None, options.only.upper().split(","))) or frozenset(_KNOWN)
     if unknown := wanted.difference(_KNOWN):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(_KNOWN)}")
+        parser.error(
+            f"unknown: {', '.join(sorted(unknown, key=rank))}; there are {', '.join(_KNOWN)}"
+        )
     if not ours(options.fast).is_installed:
         parser.error(f"{options.fast} is missing; install billblend-async[bench]")
     if options.quick:
         print("Small numbers, to see that all works; the goals are about those of the full run.\n")
-    rows: list[Row] = []
+    measured: dict[str, list[Row]] = {}
     began = time.monotonic()
     print(_line("", "figure", "goal", "measured", "range", ""))
     with Arena.opened() as arena:
@@ -60,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for figure, keys in FIGURES.items():
             if keys.isdisjoint(wanted):
                 continue
+            rows = measured[figure.__name__] = []
             try:
                 for row in figure(stand):
                     rows.append(row)
@@ -69,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"\n{time.monotonic() - began:.0f} s")
     if options.write or not (options.quick or options.only):
         command = " ".join(sys.argv[1:] if arguments is None else arguments)
-        write_results(rows, command=command, is_full=not options.quick)
+        write_results(
+            measured, command=command, is_full=not options.quick, keeps_others=bool(options.only)
+        )
 
 
 def _show(row: Row) -> None:

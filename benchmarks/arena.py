@@ -182,11 +182,13 @@ class Arena:
         gateway: The gateway.
         folder: Where files are written.
         core: The core that contestants keep to.
+        servers_core: The core that the gateway, and any other server, keeps to.
     """
 
     gateway: Gateway
     folder: Path
     core: int | None
+    servers_core: int | None
 
     @classmethod
     @contextmanager
@@ -199,7 +201,8 @@ class Arena:
         """
         known = cores()
         is_pinned = pinned and len(known) > 1
-        core = ("--core", str(known[-1])) if is_pinned else ()
+        mine, theirs = (known[0], known[-1]) if is_pinned else (None, None)
+        core = () if theirs is None else ("--core", str(theirs))
         with tempfile.TemporaryDirectory(prefix="billblend-benchmark-") as name:
             folder = Path(name)
             for bits in (2048, 4096):
@@ -208,7 +211,7 @@ class Arena:
             program = Program("gateway", "--folder", name, *core, *(["--plain"] if plain else []))
             try:
                 gateway = Gateway(**json.loads(program.read(_START)))
-                yield cls(gateway, folder, known[0] if is_pinned else None)
+                yield cls(gateway, folder, mine, theirs)
             finally:
                 program.close()
 

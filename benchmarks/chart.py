@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from .row import Row
+from .row import Row, rank
 
 __all__ = ["draw_chart"]
 
@@ -63,7 +63,9 @@ def draw_chart(rows: Sequence[Row]) -> str:
         if row.contestant and row.median is not None
     ]
     goals = [
-        bar for row in sorted(rows, key=lambda row: row.key) if (bar := _goal_bar(row)) is not None
+        bar
+        for row in sorted(rows, key=lambda row: rank(row.key))
+        if (bar := _goal_bar(row)) is not None
     ]
     lines: list[str] = []
     top = 0

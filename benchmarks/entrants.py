@@ -7,7 +7,7 @@ import attrs
 
 from .settings import Loop, Settings, Transport
 
-__all__ = ["ENTRANTS", "PLAIN", "TEXTBOOK", "THREADS", "Entrant", "Fast", "ours"]
+__all__ = ["ENTRANTS", "PLAIN", "TEXTBOOK", "THREADS", "Entrant", "Fast", "ours", "ways"]
 
 Fast = Literal["aiohttp", "pyreqwest"]
 """The transports that may send status questions instead of httpx's own."""
@@ -24,6 +24,7 @@ class Entrant:
         needs: Modules that must be there for it to run.
         transport: What sends our status questions.
         loop: Whose event loop runs it.
+        shares: Whether its journal is in PostgreSQL, where several processes can share it.
     """
 
     name: str
@@ -32,11 +33,17 @@ class Entrant:
     needs: tuple[str, ...] = ()
     transport: Transport = "httpx"
     loop: Loop = "asyncio"
+    shares: bool = False
 
     @property
     def is_installed(self) -> bool:
         """Whether everything is there that it needs."""
-        return all(find_spec(module) is not None for module in self.needs)
+        return not self.missing
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The modules that it needs and that are not there."""
+        return tuple(module for module in self.needs if find_spec(module) is None)
 
     def prepared(self, settings: Settings) -> Settings:
         """Give the settings that it runs with."""
@@ -57,6 +64,30 @@ def ours(transport: Transport, loop: Loop = "asyncio") -> Entrant:
         transport=transport,
         loop=loop,
     )
+
+
+def ways(transport: Transport) -> tuple[Entrant, ...]:
+    """Enter the ways to run payouts with this library, the simplest first."""
+    alone = attrs.evolve(
+        ours(transport),
+        name="run_many over SQLite",
+        about=f"`run_many` over a `SqliteJournal`, status over {transport}",
+    )
+    shared = attrs.evolve(
+        alone,
+        name="run_many over PostgreSQL",
+        about="the same over a `PostgresJournal`",
+        needs=(*alone.needs, "psycopg"),
+        shares=True,
+    )
+    on_dbos = attrs.evolve(
+        shared,
+        name="DBOS over PostgreSQL",
+        program="on_dbos",
+        about="`DbosEngine` over the same journal, DBOS's tables in the same database",
+        needs=(*shared.needs, "dbos"),
+    )
+    return alone, shared, on_dbos
 
 
 TEXTBOOK: Final = Entrant(

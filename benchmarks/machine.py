@@ -4,10 +4,13 @@ import os
 import platform
 import sqlite3
 import ssl
+import subprocess
 import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Final
+
+from .postgres import find_programs
 
 __all__ = ["describe_machine"]
 
@@ -20,6 +23,8 @@ _LIBRARIES: Final = (
     "aiohttp",
     "pyreqwest",
     "uvloop",
+    "psycopg",
+    "dbos",
     "requests",
     "requests-oauthlib",
 )
@@ -32,11 +37,20 @@ def describe_machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "journal": f"SQLite {sqlite3.sqlite_version} on {_file_system()}",
+        "server": _postgres(),
         "TLS": ssl.OPENSSL_VERSION,
         "libraries": ", ".join(
             f"{name} {version}" for name in _LIBRARIES if (version := _version(name))
         ),
     }
+
+
+def _postgres() -> str:
+    programs = find_programs()
+    if programs is None:
+        return "no PostgreSQL"
+    asked = (programs / "postgres", "--version")
+    return subprocess.run(asked, capture_output=True, check=True, text=True).stdout.strip()
 
 
 def _cpu() -> str:

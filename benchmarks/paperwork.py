@@ -98,7 +98,12 @@ def measure(payouts: int, folder: Path) -> dict[str, list[float]]:
     report = ("--journal", "payouts.db", "--html", "report.html", "--csv", "report.csv")
     with running_sandbox() as settings:
         kept = {name: value for name, value in os.environ.items() if "BILLBLEND" not in name}
-        environ = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **settings}
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)  # whoever installs it has it compiled
+        paths_of_python = {
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
+        }
+        environ = {**kept, **paths_of_python, **settings}
         commands = {
             _DRY_RUN: ("pay", *paths, "--dry-run"),
             _RUN: ("pay", *paths, "--out", "results.csv"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import attrs
 
-__all__ = ["Row", "ratios"]
+__all__ = ["Row", "rank", "ratios"]
 
 
 @attrs.frozen(kw_only=True)
@@ -16,7 +16,7 @@ class Row:
         what: What it is, in a few words.
         unit: What its values are in; empty for a plain number.
         values: One for each round; none if nothing could be measured.
-        key: The goal's name, P1 to P9; empty for a figure that stands beside them.
+        key: The goal's name, P1 to P10; empty for a figure that stands beside them.
         goal: What the median should be: at most, unless ``is_floor``.
         is_floor: Whether the goal is the least that it should be.
         note: What a reader must know beside it.
@@ -69,6 +69,11 @@ class Row:
     def verdict(self) -> str:
         """Whether the goal is met, as it is read."""
         return {None: "", True: "met", False: "not met"}[self.is_met]
+
+
+def rank(key: str) -> tuple[int, str]:
+    """Rank goals as people count: P10 comes after P9."""
+    return len(key), key
 
 
 def ratios(ours: Sequence[float], others: Sequence[float]) -> tuple[float, ...]:

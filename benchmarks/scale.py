@@ -25,6 +25,8 @@ class Scale:
         crowd: Payouts that start at once.
         crowd_threads: The same for the threads, whose cost does not depend on how many there are.
         crowd_gap: Their gaps: 4 s, scaled to 1 s.
+        engine: Payouts that start at once on each engine.
+        engine_gap: Their gaps, so short that the CPU is what they wait for.
         gap: The gaps of everything that is measured at the real pace.
         held: Our payouts held open, more and more while lateness allows it.
         held_peer: The same for the textbook's.
@@ -47,6 +49,8 @@ class Scale:
     crowd: int
     crowd_threads: int
     crowd_gap: Gap
+    engine: int
+    engine_gap: Gap
     gap: Gap
     held: tuple[int, ...]
     held_peer: tuple[int, ...]
@@ -70,6 +74,8 @@ FULL: Final = Scale(
     crowd=400,
     crowd_threads=400,
     crowd_gap=Gap(0.8, 1.2),
+    engine=600,
+    engine_gap=Gap(0.2, 0.3),
     gap=REAL,
     held=(5_000, 7_500, 10_000),
     held_peer=(1_000,),
@@ -92,6 +98,8 @@ QUICK: Final = Scale(
     crowd=400,
     crowd_threads=100,
     crowd_gap=Gap(0.8, 1.2),
+    engine=40,
+    engine_gap=Gap(0.2, 0.3),
     gap=Gap(0.4, 0.6),
     held=(400,),
     held_peer=(200,),

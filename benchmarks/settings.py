@@ -1,11 +1,13 @@
 """What a contestant is told, and what it tells: both travel between processes as JSON."""
 
 import json
+from pathlib import Path
 from typing import Literal, Self
 
 import attrs
 
 from .spread import Spread
+from .store import Store
 
 __all__ = ["Gap", "Loop", "Sample", "Score", "Settings", "Transport"]
 
@@ -42,9 +44,11 @@ class Settings:
         status_version: 2 (SHA-1 control) or 4 (RSA signature).
         transport: What sends our status questions.
         loop: Whose event loop runs an asynchronous contestant.
-        is_durable: Whether our journal is a file.
+        is_durable: Whether our journal is kept.
+        database: The URL of the PostgreSQL database that keeps it; empty for a file.
         tells_due: Whether each poll tells when it was due.
         measures_lag: Whether the event loop's lag is measured.
+        weighs_store: Whether it is told what has come to the journal's store.
     """
 
     base_url: str
@@ -60,8 +64,10 @@ class Settings:
     transport: Transport = "httpx"
     loop: Loop = "asyncio"
     is_durable: bool = True
+    database: str = ""
     tells_due: bool = False
     measures_lag: bool = False
+    weighs_store: bool = False
     login: str = "merchant"
     merchant_control: str = "8C2F9A51-4A1E-4B6D-9F62-0C6B1D2E3F40"
 
@@ -69,6 +75,11 @@ class Settings:
     def gap(self) -> Gap:
         """The gap between an answer and the next question."""
         return Gap(self.shortest, self.longest)
+
+    @property
+    def store(self) -> Path | str:
+        """Where our journal is kept: its file, or the URL of its database."""
+        return self.database or Path(self.folder) / "ours.db"
 
     def to_json(self) -> str:
         """Write it as one line."""
@@ -107,6 +118,8 @@ class Score:
         peak: Bytes of memory that were resident at most.
         errors: What went wrong on the way, by the class of the exception.
         lag: Seconds by which the event loop was late, if that was measured.
+        store: What has come to the journal's store, if that was weighed.
+        others: Seconds for which its core worked for others; 0 where it keeps to none.
     """
 
     payouts: int
@@ -116,10 +129,16 @@ class Score:
     peak: int
     errors: dict[str, int]
     lag: Spread | None
+    store: Store | None
+    others: float
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read it."""
         told = json.loads(text)
-        lag = told.pop("lag")
-        return cls(**told, lag=None if lag is None else Spread(**lag))
+        lag, store = told.pop("lag"), told.pop("store")
+        return cls(
+            **told,
+            lag=None if lag is None else Spread(**lag),
+            store=None if store is None else Store(**store),
+        )

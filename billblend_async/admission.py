@@ -31,6 +31,7 @@ class Admission:
     async def admit(self, request: PayoutRequest, flow: Flow, *, pay: bool) -> Driver:
         """Accept a payout into the journal, or join the one that is there."""
         self.crew.check_open()
+        self.means.check_memory()
         if not pay and flow is Flow.ONE_STEP:
             wrong = "a payout in one step has nothing to wait with; let it be checked and then paid"
             raise InvalidInput((Problem("pay", wrong),))

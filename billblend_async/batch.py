@@ -13,7 +13,7 @@ from .cells import Cell, Form, Number, Record, Unfit, shown_name
 from .errors import InvalidInput, Problem, SendingStopped
 from .formulas import harmless
 from .models import OpenReason, Outcome, State
-from .notation import misread, with_point
+from .notation import Notation, misread, with_point
 from .parameters import Kind
 from .request import PARAMETER_NAMES, PARAMETERS, PayoutRequest
 from .sheets import Sheet, open_sheet
@@ -82,11 +82,13 @@ class Batch:
         columns: The file's header.
         rows: The payouts in the file's order.
         form: How the file is written.
+        notation: How its amounts are written, and so are told to whoever gave it.
     """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     form: Form = Form()
+    notation: Notation = Notation()
 
     def place(self, row: Row, column: str) -> str:
         """Name a cell for a person who has the file before them."""
@@ -156,7 +158,9 @@ class _Reading:
         if self._learn() and not records:
             wrong = "the file has a header and no payouts" if columns else "the file is empty"
             self.problems = self.problems or [Problem(self.name, wrong)]
-        return self.problems or Batch(tuple(columns), _levelled(rows, columns), self.sheet.form)
+        notation = Notation(decimal_comma=self.decimal_comma)
+        read = _levelled(rows, columns)
+        return self.problems or Batch(tuple(columns), read, self.sheet.form, notation)
 
     @property
     def _has_header(self) -> bool:

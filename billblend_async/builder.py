@@ -220,7 +220,7 @@ def add_sign(sign: argparse.ArgumentParser) -> None:
         "--file", type=Path, metavar="JSON", help="a payout as one object; - is stdin"
     )
     sign.add_argument("--batch", type=Path, metavar="FILE", help="a payouts file, with --id")
-    add_reading(sign)
+    add_reading(sign, reads_only=True)
     sign.add_argument("--id", metavar="ID", help="the client_orderid of the payout in the file")
     sign.add_argument("--nonce", help="the nonce of a signature to reproduce")
     sign.add_argument("--timestamp", type=_seconds, help="its time, in seconds since the epoch")

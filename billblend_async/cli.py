@@ -42,6 +42,8 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Every command: what gives it its options, and what it is for."""
 _MOST_PROBLEMS: Final = 100
+_PASSWORD: Final = re.compile(r"((?:://[^\s:@/]*:|password=))\S*?((?:@[^@\s]*)?(?=\s|$))")
+"""What stands where an address or a connection string has its password."""
 _DATE: Final = re.compile(r"(?<![\d-])((?:19|20)\d\d-(?:0\d|1[0-2])-[0-3]\d)(?![\d-])")
 _EXIT_STATUS: Final = """\
 exit status:
@@ -101,6 +103,7 @@ class _Parser(argparse.ArgumentParser):
         self.print_usage(sys.stderr)
         pieces = _DATE.split(message)  # every other one is a date
         told = "".join(text if n % 2 else mask_digits(text) for n, text in enumerate(pieces))
+        told = _PASSWORD.sub(r"\1***\2", told)
         meant = next(filter(None, self._meant()), "")
         see = f"did you mean {meant}? See" if meant else "see"
         self.exit(BAD_INPUT, f"{self.prog}: {told}; {see} {self.prog} --help\n")

@@ -29,6 +29,7 @@ from .intake import add_reading, read_chosen, read_payouts
 from .limits import amounts_text
 from .links import stands
 from .models import Alarm, Doubt, Outcome, State
+from .notation import Notation
 from .options import POLL_HELP, polling, positive
 from .payday import add_view, check_out
 from .payroll import Plan, run_payouts
@@ -113,7 +114,7 @@ def _approve(arguments: argparse.Namespace) -> int:
     named = set(arguments.client_orderid) or rows
     found = approvable(batch, arguments.journal, settings, named)
     if found:
-        what, details = question(found)
+        what, details = question(found, batch.notation)
         confirm(
             what,
             details,
@@ -152,7 +153,7 @@ def _approve(arguments: argparse.Namespace) -> int:
             names = f"{', '.join(left[:5])}{more}"
             since = "they did not await approval when this began, or not as the file has them"
             say(f"left alone, since {since}: {names}")
-        _announce(waiting)
+        _announce(waiting, batch.notation)
         async with aclosing(side_by_side(waiting, approve, limit=plan.concurrency)) as outcomes:
             async for told in outcomes:
                 yield told
@@ -174,11 +175,11 @@ async def _approvable(
                 yield told
 
 
-def _announce(waiting: Sequence[Outcome]) -> None:
+def _announce(waiting: Sequence[Outcome], notation: Notation) -> None:
     """Say what is about to be paid."""
     paid = [told for told in waiting if told.state is not State.ATTENTION]
     if paid:
-        say(f"approving {len(paid)} payout(s): {amounts_text(paid)}")
+        say(f"approving {len(paid)} payout(s): {amounts_text(paid, notation)}")
 
 
 def add_withdraw(withdraw: argparse.ArgumentParser) -> None:
@@ -225,9 +226,11 @@ def _attention(arguments: argparse.Namespace) -> int:
         print("No payout that needs a person fits the filter.")
         return 0
     if parked and arguments.decision == "release":
+        notation = Notation() if batch is None else batch.notation
+        what = f"release {notation.count(len(parked))} payout(s) to be sent again"
         confirm(
-            f"release {len(parked):,} payout(s) to be sent again: {amounts_text(parked)}",
-            map(_parked_line, parked),
+            f"{what}: {amounts_text(parked, notation)}",
+            [_parked_line(told, notation) for told in parked],
             endpoint=read_settings(os.environ).endpoint,
             journal=arguments.journal,
             is_given=arguments.yes,
@@ -247,8 +250,9 @@ def _list(parked: Sequence[Outcome]) -> int:
     return UNFINISHED if parked else 0
 
 
-def _parked_line(told: Outcome) -> str:
-    return f"{told.client_orderid}: {told.amount:,f} {told.currency}, {told.doubt}"
+def _parked_line(told: Outcome, notation: Notation) -> str:
+    amount = notation.amount(told.amount)
+    return f"{told.client_orderid}: {amount} {told.currency}, {told.doubt}"
 
 
 async def _parked(arguments: argparse.Namespace, batch: Batch | None) -> list[Outcome]:

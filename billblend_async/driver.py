@@ -148,7 +148,7 @@ class Driver:
             await self._reload()
 
     async def _reload(self) -> None:
-        payout = await self._means.load(self.payout.client_orderid)
+        payout = await self._means.read_again(self.payout)
         if payout.sequence != self.payout.sequence:  # else whoever is about to send still holds it
             self.payout = payout
             self._means.tell(payout, None)
@@ -262,7 +262,9 @@ class Driver:
 
         Raises:
             ClaimLost: The payout has moved on, or the record took too long to be sent on.
+            JournalDamaged: The journal has forgotten what was written.
         """
+        self._means.check_memory()
         lost = ClaimLost(expected.client_orderid, expected.sequence + 1)
         async with self._writing:
             at, began = self._means.wall_clock(), clock()

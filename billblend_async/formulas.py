@@ -6,12 +6,14 @@ from typing import Final
 __all__ = ["harmless"]
 
 _TRIGGERS: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"
-_FORMULA: Final = re.compile(rf"[\s\0]*[{_TRIGGERS}]|[\t\r\n]")
+_BEGINS: Final = rf"[\s\0]*[{_TRIGGERS}]|[\t\r\n]"
+_PARTED: Final = rf"([,;\t\r\n\"][\s\"]*)(?=[{_TRIGGERS}])"
+_FORMULA: Final = re.compile(_BEGINS)
 """What a spreadsheet takes for a formula, or for the beginning of one."""
-_INNER_FORMULA: Final = re.compile(rf"([,;\t\r\n\"][\s\"]*)(?=[{_TRIGGERS}])")
+_INNER_FORMULA: Final = re.compile(_PARTED)
 """Where another spreadsheet, which expects another delimiter, would see a cell begin."""
-_SUSPECT: Final = re.compile(rf"[{_TRIGGERS}]|\A[\t\r\n]")
-"""What neither of them is without: most cells hold none of it, and are looked at once."""
+_ANY_FORMULA: Final = re.compile(rf"\A(?:{_BEGINS})|{_PARTED}")
+"""Either of them, which few cells hold: most are looked at once."""
 _CALCULATION: Final = re.compile(r"[-+0-9 ().,]*")
 """A number, or a phone number: it can call nothing."""
 
@@ -21,7 +23,7 @@ def harmless(cell: str) -> str:
 
     Plain numbers stay as they are, and so do phone numbers: they can call nothing.
     """
-    if not _SUSPECT.search(cell) or _CALCULATION.fullmatch(cell):
+    if not _ANY_FORMULA.search(cell) or _CALCULATION.fullmatch(cell):
         return cell
     if _FORMULA.match(cell):
         cell = f"'{cell}"

@@ -9,12 +9,18 @@ from .errors import InvalidInput, Problem
 __all__ = ["add_reading", "read_chosen", "read_payouts"]
 
 
-def add_reading(command: argparse.ArgumentParser) -> None:
-    """Give a command the option that says how its payouts file is written."""
+def add_reading(command: argparse.ArgumentParser, *, reads_only: bool = False) -> None:
+    """Give a command the option that says how its payouts file is written.
+
+    Args:
+        command: The command.
+        reads_only: Whether what it tells has points all the same: others and machines read it too.
+    """
+    told = "what is shown keeps its points" if reads_only else "amounts are shown like that too"
     command.add_argument(
         "--decimal-comma",
         action="store_true",
-        help="take 10,42 for an amount in text; one with a point is refused then",
+        help=f"take 10,42 for an amount in text; one with a point is refused then, and {told}",
     )
 
 

@@ -12,7 +12,7 @@ import attrs
 from .batch import Batch
 from .errors import InvalidInput, Problem
 from .models import Outcome
-from .notation import misread, with_point
+from .notation import Notation, misread, with_point
 from .payout import Payout
 from .request import PayoutRequest
 
@@ -113,21 +113,21 @@ def check_limits(batch: Batch, limits: Limits) -> None:
     Raises:
         InvalidInput: Every row and currency in question is named.
     """
-    problems = []
+    problems, write = [], batch.notation.amount
     sums, expected = _sums(row.request for row in batch.rows), limits.totals
     for currency in sorted({*sums, *expected} if expected else ()):
         found = sums.get(currency, Decimal(0))
         if currency not in expected:
-            wrong = f"is not given, and the file holds {found:,f} {currency}"
+            wrong = f"is not given, and the file holds {write(found)} {currency}"
             problems.append(Problem(f"--expect-total {currency}", wrong))
         elif found != expected[currency]:
-            wrong = f"is {expected[currency]:,f}, but the file sums to {found:,f}"
+            wrong = f"is {write(expected[currency])}, but the file sums to {write(found)}"
             problems.append(Problem(f"--expect-total {currency}", wrong))
     for row in batch.rows:
         currency = row.request.currency
         most = limits.most.get(currency, limits.most_of_any)
         if most is not None and row.request.amount > most:
-            wrong = f"is above --max-amount, which is {most:,f} {currency}"
+            wrong = f"is above --max-amount, which is {write(most)} {currency}"
             problems.append(Problem(batch.place(row, "amount"), wrong))
     if problems:
         raise InvalidInput(tuple(problems))
@@ -140,7 +140,6 @@ def _sums(requests: Iterable[Amount]) -> dict[str, Decimal]:
     return sums
 
 
-def amounts_text(requests: Iterable[Amount]) -> str:
+def amounts_text(requests: Iterable[Amount], notation: Notation) -> str:
     """Write what payouts sum to per currency, such as ``1,234.50 EUR, 99.00 USD``."""
-    sums = sorted(_sums(requests).items())
-    return ", ".join(f"{amount:,f} {currency}" for currency, amount in sums)
+    return notation.sums(_sums(requests))

@@ -7,7 +7,7 @@ import os
 import queue
 import shlex
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar, Final, TextIO
@@ -16,6 +16,7 @@ from .batch import Total, told_status
 from .console import say
 from .legibility import instant
 from .models import Outcome
+from .notation import Notation
 from .snapshot import Group, Snapshot
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "PlainLines",
     "doubt_text",
     "many",
-    "money",
     "pace",
     "span",
 ]
@@ -170,23 +170,29 @@ class PlainLines(_Lines):
 
     Args:
         file: Where to.
+        notation: How numbers are written.
     """
 
     between = 10.0
+
+    def __init__(self, file: TextIO, notation: Notation) -> None:
+        super().__init__(file)
+        self._notation = notation
 
     def show(self, snapshot: Snapshot) -> None:
         """Write what is new, and how far the run is when it is time for that."""
         if self._begins():
             amounts = {name: _sum(snapshot, name) for name in snapshot.currencies}
-            self._scribe.write(f"{many(snapshot.total)}: {money(amounts)}")
+            payouts = many(snapshot.total, self._notation)
+            self._scribe.write(f"{payouts}: {self._notation.sums(amounts)}")
         for case in snapshot.news:
             self._scribe.write(f"{case.client_orderid} needs a person: {case.text}")
         self._tell_trouble(snapshot)
         if self._doubt_turns(snapshot):
-            told = doubt_text(snapshot) or "nothing is in doubt any more"
+            told = doubt_text(snapshot, self._notation) or "nothing is in doubt any more"
             self._scribe.write(f"{span(snapshot.seconds)}: {told}")
         if self._is_time(snapshot):
-            self._scribe.write(_progress(snapshot))
+            self._scribe.write(_progress(snapshot, self._notation))
 
     def hear(self, outcome: Outcome) -> None:
         """Leave how a payout ended to the totals and the results."""
@@ -234,7 +240,7 @@ class JsonLines(_Lines):
                 "doubt",
                 in_doubt=snapshot.in_doubt,
                 until=_utc(snapshot.doubt_until),
-                doubt=doubt_text(snapshot),
+                doubt=doubt_text(snapshot, Notation()),
                 command=_list_command(snapshot),
             )
         if self._is_time(snapshot):
@@ -286,9 +292,9 @@ class JsonLines(_Lines):
         self._scribe.write(json.dumps({"event": event, "at": at, **fields}))
 
 
-def many(payouts: int) -> str:
+def many(payouts: int, notation: Notation) -> str:
     """Write how many payouts there are."""
-    return "1 payout" if payouts == 1 else f"{payouts:,} payouts"
+    return "1 payout" if payouts == 1 else f"{notation.count(payouts)} payouts"
 
 
 def span(seconds: float) -> str:
@@ -303,19 +309,14 @@ def span(seconds: float) -> str:
     return f"{hours:,} h {minutes:02} min"
 
 
-def pace(per_second: float, what: str) -> str:
+def pace(per_second: float, what: str, notation: Notation) -> str:
     """Write how fast it goes, in a unit in which it is no fraction."""
     if 0 < per_second < 1:
-        return f"{60 * per_second:,.1f} {what}per minute"
-    return f"{per_second:,.1f} {what}per second"
+        return f"{notation.tenths(60 * per_second)} {what}per minute"
+    return f"{notation.tenths(per_second)} {what}per second"
 
 
-def money(amounts: Mapping[str, Decimal]) -> str:
-    """Write sums of several currencies."""
-    return ", ".join(f"{amount:,f} {currency}" for currency, amount in sorted(amounts.items()))
-
-
-def doubt_text(snapshot: Snapshot) -> str | None:
+def doubt_text(snapshot: Snapshot, notation: Notation) -> str | None:
     """Say how many payouts are in doubt, how long they are asked about, and what comes then."""
     until = snapshot.doubt_until
     if not snapshot.in_doubt or until is None:
@@ -326,8 +327,8 @@ def doubt_text(snapshot: Snapshot) -> str | None:
         how_long = f"until {instant(until)} UTC at the longest ({span(left)} from now)"
     they = "It is" if snapshot.in_doubt == 1 else "They are"
     return (
-        f"{many(snapshot.in_doubt)} in doubt: claimed, by this run or another, and no answer is "
-        f"known. {they} asked about {how_long}; what is in doubt then needs a person: "
+        f"{many(snapshot.in_doubt, notation)} in doubt: claimed, by this run or another, and no "
+        f"answer is known. {they} asked about {how_long}; what is in doubt then needs a person: "
         f"{_list_command(snapshot)}"
     )
 
@@ -344,20 +345,22 @@ def _utc(at: float | None) -> str | None:
     return told.replace("+00:00", "Z")
 
 
-def _progress(snapshot: Snapshot) -> str:
+def _progress(snapshot: Snapshot, notation: Notation) -> str:
     """Say in one line how far a run is."""
     told = []
     for group, word in WORDS.items():
         if snapshot.counts[group]:
             sums = {name: s for name, s in snapshot.amounts[group].items() if s}
-            told.append(f"{snapshot.counts[group]:,} {word} ({money(sums)})")
+            count = notation.count(snapshot.counts[group])
+            told.append(f"{count} {word} ({notation.sums(sums)})")
     line = f"{span(snapshot.seconds)}: {'; '.join(told)}"
     if snapshot.per_second:
-        line += f"; {pace(snapshot.per_second, 'finished ')}"
+        line += f"; {pace(snapshot.per_second, 'finished ', notation)}"
     if snapshot.seconds_left and not snapshot.is_stopping:
         line += f"; about {span(snapshot.seconds_left)} left"
     if snapshot.in_doubt and snapshot.doubt_until is not None:
-        line += f"; {snapshot.in_doubt:,} in doubt, until {instant(snapshot.doubt_until)} UTC"
+        count = notation.count(snapshot.in_doubt)
+        line += f"; {count} in doubt, until {instant(snapshot.doubt_until)} UTC"
     return line
 
 

@@ -15,6 +15,7 @@ from .console import say
 from .ending import Ending
 from .lines import JsonLines, PlainLines
 from .models import Outcome
+from .notation import Notation
 from .snapshot import Snapshot
 from .tally import Tally
 
@@ -65,13 +66,13 @@ class View(Protocol):
         ...
 
 
-def make_view(title: str, *, as_json: bool) -> View:
-    """Make the view that fits where the output goes."""
+def make_view(title: str, notation: Notation, *, as_json: bool) -> View:
+    """Make the view that fits where the output goes; machines read amounts in one way only."""
     if as_json:
         return JsonLines(sys.stdout)
     from .screen import Screen, is_screen
 
-    return Screen(title) if is_screen() else PlainLines(sys.stdout)
+    return Screen(title, notation) if is_screen() else PlainLines(sys.stdout, notation)
 
 
 @attrs.define(kw_only=True)

@@ -11,7 +11,7 @@ from .alarms import Alarms
 from .answers import SendAnswer, StatusAnswer
 from .breaker import BackOff, Breaker
 from .callbacks import Callback
-from .errors import ConfigurationError, PayoutConflict, PayoutNotFound
+from .errors import ConfigurationError, JournalDamaged, PayoutConflict, PayoutNotFound
 from .events import Event
 from .feed import Feed, Notice
 from .journal import Journal
@@ -122,6 +122,7 @@ class Means:
         back_off: Spaces the questions out while nobody answers them.
         questions: When each payout was last asked about.
         alarms: Ends the naps between two questions.
+        forgetful: Why nothing is sent from the journal any more, if it has lost what was written.
         are_announced: Whether a callback has told here how the latest payout ended, before a
             question did.
         feed: Whoever listens to what happens.
@@ -139,6 +140,7 @@ class Means:
     wall_clock: Callable[[], float]
     chance: Callable[[], float]
     is_open: bool = False
+    forgetful: JournalDamaged | None = None
     are_announced: bool = False
     breaker: Breaker = attrs.field(init=False)
     back_off: BackOff = attrs.field(factory=BackOff, init=False)
@@ -181,6 +183,38 @@ class Means:
         if payout is None:
             raise PayoutNotFound(client_orderid)
         return payout
+
+    async def read_again(self, known: Payout) -> Payout:
+        """Read a payout of which this program knows how it stood.
+
+        A database that has failed over to a standby without the last commits, or a file that was
+        replaced by an older copy, still answers: it has forgotten what was sent, and would let it
+        be sent again. No other payout is sent from it either.
+
+        Raises:
+            JournalDamaged: The journal holds less than what this program knows to be durable.
+        """
+        found = await self.journal.load(known.client_orderid)
+        if found is not None and found.sequence > known.sequence:
+            return found
+        if found is not None and (found.sequence, found.state) == (known.sequence, known.state):
+            return found
+        self.forgetful = JournalDamaged(
+            repr(self.journal),
+            f"payout {known.client_orderid}: it has forgotten what this program wrote, as an older "
+            "copy or a standby without the last commits has. End every program that uses it, and "
+            "declare it: billblend journal restored",
+        )
+        raise self.forgetful
+
+    def check_memory(self) -> None:
+        """Refuse to send anything from a journal that has forgotten something.
+
+        Raises:
+            JournalDamaged: It has.
+        """
+        if self.forgetful is not None:
+            raise attrs.evolve(self.forgetful)
 
     def check_same(self, payout: Payout, request: PayoutRequest) -> None:
         """Refuse a request that would pay another amount or another receiver.

@@ -1,12 +1,49 @@
 """How amounts are written: with a point, or with a comma where a person has said so."""
 
 import re
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Final
 
-__all__ = ["misread", "with_point"]
+import attrs
+
+__all__ = ["Notation", "misread", "with_point"]
 
 _WITH_COMMA: Final = re.compile(r"[+-]?[0-9]{1,40},[0-9]{1,40}")
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,40}")
+
+
+@attrs.frozen(kw_only=True)
+class Notation:
+    """How numbers are written for people: as in the payouts file that they have before them.
+
+    Attributes:
+        decimal_comma: Whether a comma begins the decimals. Then nothing marks the thousands, since
+            whoever writes 1,500 for one and a half reads 1.500 as a thousand times as much.
+    """
+
+    decimal_comma: bool = False
+
+    def amount(self, amount: Decimal) -> str:
+        """Write an amount: 1,234.50, or 1234,50 where a comma begins the decimals."""
+        return self._signed(f"{amount:,f}")
+
+    def sums(self, amounts: Mapping[str, Decimal]) -> str:
+        """Write sums of several currencies, such as ``1,234.50 EUR, 99.00 USD``."""
+        told = sorted(amounts.items())
+        return ", ".join(f"{self.amount(amount)} {currency}" for currency, amount in told)
+
+    def count(self, number: int) -> str:
+        """Write how many there are: beside amounts, a comma must not say two things."""
+        return self._signed(f"{number:,}")
+
+    def tenths(self, number: float) -> str:
+        """Write a number of which one decimal is enough, such as a pace."""
+        return self._signed(f"{number:,.1f}")
+
+    def _signed(self, text: str) -> str:
+        """Give a number with commas for its thousands the signs that its reader takes."""
+        return text.replace(",", "").replace(".", ",") if self.decimal_comma else text
 
 
 def misread(text: str, *, decimal_comma: bool) -> str:

@@ -50,6 +50,8 @@ class Kind(enum.Enum):
     IP = "an IPv4 or IPv6 address"
     URL = "an http or https URL"
 
+    __hash__ = object.__hash__  # enum's own is written in Python, and each value is looked up by it
+
 
 class Need(enum.Enum):
     """Whether the gateway wants a parameter."""
@@ -151,12 +153,13 @@ def check_value(row: Parameter, value: object) -> str | None:
         return "must be text"
     if not value:
         return "is empty; leave it out instead" if row.need is not Need.REQUIRED else "is empty"
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return "holds characters that are no valid Unicode text"
-    if row.kind is not Kind.LONG_TEXT and _CONTROL.search(value):
-        return "holds control characters or line breaks"
+    if not value.isprintable():  # what can be printed is neither of these
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "holds characters that are no valid Unicode text"
+        if row.kind is not Kind.LONG_TEXT and _CONTROL.search(value):
+            return "holds control characters or line breaks"
     if value != value.strip():
         return "begins or ends with white space, which the gateway would drop"
     if row.longest is not None and not row.shortest <= len(value) <= row.longest:

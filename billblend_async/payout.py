@@ -164,6 +164,8 @@ def deadline(payout: Payout) -> tuple[OpenReason, float] | None:
     """
     limits, since = payout.deadlines, payout.since
     match payout.state:
+        case State.FINAL | State.REJECTED | State.WITHDRAWN | State.CLOSED:
+            return None
         case State.NEW:
             return OpenReason.NOT_SENT, since + limits.sending
         case State.CHECKING | State.PAYING:
@@ -179,8 +181,6 @@ def deadline(payout: Payout) -> tuple[OpenReason, float] | None:
             return OpenReason.AWAITING_RECEIVER, since + limits.receiver
         case State.ATTENTION:
             return OpenReason.ATTENTION, since
-        case State.FINAL | State.REJECTED | State.WITHDRAWN | State.CLOSED:
-            return None
         case _:
             assert_never(payout.state)
 

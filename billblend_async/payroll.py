@@ -85,7 +85,7 @@ async def run_payouts(
         is_one_step=plan.flow is Flow.ONE_STEP,
         pays=plan.pay,
     )
-    view = make_view(plan.title, as_json=plan.as_json)
+    view = make_view(plan.title, batch.notation, as_json=plan.as_json)
     # Outside the view: a terminal that takes nothing keeps neither a view nor a run from being cut.
     with _ending(plan, view) as ending:
         watch = Watch(tally=tally, view=view, ending=ending, journal=str(plan.journal))
@@ -119,7 +119,7 @@ async def _shown(
         if is_written:
             watch.ending.last_words = "cut off, after the results were written"
     if unread is None:
-        _print_end(plan, told, outcomes, is_written=is_written)
+        _print_end(plan, batch, told, outcomes, is_written=is_written)
     if is_interrupted:
         left = f"{_unfinished(batch, outcomes)}; " if unread is None else ""
         say(f"interrupted; {left}{plan.again}")
@@ -218,15 +218,21 @@ def _exit_status(
 
 
 def _print_end(
-    plan: Plan, told: Iterable[Total], outcomes: Mapping[str, Outcome], *, is_written: bool
+    plan: Plan,
+    batch: Batch,
+    told: Iterable[Total],
+    outcomes: Mapping[str, Outcome],
+    *,
+    is_written: bool,
 ) -> None:
     """Tell people what came of a run."""
     from .report import print_problems, print_totals
     from .screen import make_console
 
     console = make_console(stderr=plan.as_json)
-    print_totals(console, told)
-    print_problems(console, outcomes.values())
+    print_totals(console, told, batch.notation)
+    names = [row.request.client_orderid for row in batch.rows]
+    print_problems(console, [outcomes[name] for name in names if name in outcomes])
     if is_written:
         console.print(f"Results: {plan.out}", markup=False, highlight=False, soft_wrap=True)
 

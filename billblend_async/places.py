@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -37,7 +38,16 @@ JOURNAL_KEY: Final = "BILLBLEND_JOURNAL_KEY"
 JOURNAL_SCHEMA: Final = "BILLBLEND_JOURNAL_SCHEMA"
 _SQLITE: Final = b"SQLite format 3\0"
 _SCHEMES: Final = ("postgresql://", "postgres://")
-_SECRETS: Final = ("password", "sslpassword")
+_SUCH_AS: Final = "such as postgresql://user@host/database"
+_SECRETS: Final = frozenset(
+    {"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"}
+)
+"""Parameters of libpq's that nobody else may see."""
+_CONNECTION_STRING: Final = re.compile(
+    r"\s*(?:host|hostaddr|port|dbname|user|password|passfile|service|options|ssl\w+)\s*="
+)
+"""How libpq's other form begins."""
+_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class Lookup(Protocol):
@@ -51,6 +61,11 @@ class Lookup(Protocol):
     @property
     def holds_payouts(self) -> bool:
         """Whether it holds any payout."""
+        ...
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether it was declared restored from a copy: it asks before it sends anything."""
         ...
 
     def find(self, client_orderids: Sequence[str]) -> Iterator[Payout | None]:
@@ -84,6 +99,11 @@ class Place(Protocol):
     @property
     def title(self) -> str:
         """A short name for people."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """All that tells it from other journals, for a person who decides about money."""
         ...
 
     @property
@@ -142,6 +162,11 @@ class FilePlace:
     def title(self) -> str:
         """The name of the file."""
         return self.path.name
+
+    @property
+    def label(self) -> str:
+        """The path of the file."""
+        return str(self.path)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -231,6 +256,11 @@ class DatabasePlace:
         return f"postgresql://{host}{parts.path} (schema {self.schema})"
 
     @property
+    def label(self) -> str:
+        """The same: the schemas of a database are journals of their own."""
+        return self.title
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The key's file."""
         path = self.environ.get(JOURNAL_KEY, "").strip()
@@ -296,6 +326,8 @@ class DatabasePlace:
                 f"{JOURNAL_KEY} is not set; give the path of the journal's key file, which "
                 "billblend journal init makes"
             )
+        if _KEY.fullmatch(str(self.files[0])):
+            raise ConfigurationError(f"{JOURNAL_KEY} must be the path of a file, not the key")
         return self.files[0]
 
     def _reader(self, *, is_reader: bool = False) -> "PostgresReader":
@@ -307,22 +339,38 @@ class DatabasePlace:
 
 
 def read_place(text: str) -> FilePlace | DatabasePlace:
-    """Read where a journal lies from the command line."""
-    if not text.startswith(_SCHEMES):
-        return FilePlace(Path(text))
-    return DatabasePlace(read_address(text))
+    """Read where a journal lies from the command line.
+
+    What looks like another way to name a database is no new file: that would know nobody who was
+    paid.
+    """
+    if text.startswith(_SCHEMES):
+        return DatabasePlace(read_address(text))
+    if "://" in text or _CONNECTION_STRING.match(text):
+        raise argparse.ArgumentTypeError(f"must be a file's path, or an address {_SUCH_AS}")
+    return FilePlace(Path(text))
 
 
 def read_address(text: str) -> str:
-    """Read the address of a database from the command line, which others can see."""
-    wrong = "must be such as postgresql://user@host/database"
+    """Read the address of a database from the command line, which others can see.
+
+    It is taken apart as libpq does it, which lets a password hold nearly everything.
+    """
+    scheme, _, rest = text.partition("://")
+    query = parse_qsl(rest.partition("?")[2])
+    if f"{scheme}://" not in _SCHEMES or "#" in rest.rpartition("@")[2] or not _is_whole(rest):
+        raise argparse.ArgumentTypeError(f"must be an address {_SUCH_AS}")
+    if ":" in rest.rpartition("@")[0] or any(value and name in _SECRETS for name, value in query):
+        raise argparse.ArgumentTypeError(
+            "leave the password out, which others can see; use PGPASSWORD or ~/.pgpass"
+        )
+    return text
+
+
+def _is_whole(rest: str) -> bool:
+    """Tell whether an address can be taken apart at all."""
     try:
-        parts = urlsplit(text)
-        secrets = [parts.password, *(v for n, v in parse_qsl(parts.query) if n in _SECRETS)]
+        urlsplit(f"postgresql://{rest.rpartition('@')[2]}")
     except ValueError:
-        parts = None
-    if parts is not None and text.startswith(_SCHEMES):
-        if not any(secrets):
-            return text
-        wrong = "leave the password out, which others can see; use PGPASSWORD or ~/.pgpass"
-    raise argparse.ArgumentTypeError(wrong)
+        return False
+    return rest.isprintable() and " " not in rest

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from .batch import Batch
@@ -11,12 +12,13 @@ from .errors import ConfigurationError
 from .intake import add_reading, read_payouts
 from .limits import add_limits, amounts_text, check_limits, limits_of
 from .models import Endpoint, Flow, is_own_sandbox, moves_real_money, place_of
+from .notation import Notation
 from .places import Place
 from .remarks import remarks
 from .request import PayoutRequest
 from .results import are_results, told_names
 from .settings import Settings
-from .survey import survey
+from .survey import Survey, survey
 
 __all__ = ["add_confirmation", "add_preflight", "confirm", "is_cleared", "read_file"]
 
@@ -58,7 +60,7 @@ def read_file(arguments: argparse.Namespace) -> Batch:
     batch = read_payouts(arguments.file, arguments)
     check_limits(batch, limits)
     if arguments.dry_run:
-        told = _told([row.request for row in batch.rows])
+        told = _told([row.request for row in batch.rows], batch.notation)
         print(f"{arguments.file.name}: {told}", flush=True)
     return batch
 
@@ -75,7 +77,8 @@ def is_cleared(
     """
     if arguments.journal is not None:
         arguments.journal.check(must_exist=False)
-    found = survey(
+    look = partial(
+        survey,
         batch,
         arguments.journal,
         settings,
@@ -83,8 +86,9 @@ def is_cleared(
         pay=pay,
         similar_ids=arguments.similar_ids,
     )
-    if found.is_first and None not in (arguments.journal, arguments.out):
-        _check_first(batch, arguments.journal, arguments.out)
+    found = look()
+    if None not in (arguments.journal, arguments.out) and not found.is_restored:
+        _check_results(found, arguments.journal, arguments.out)
     moving = found.moving
     told = remarks(batch, {request.client_orderid for request in moving})
     if arguments.dry_run:
@@ -99,19 +103,31 @@ def is_cleared(
         return False
     if not found.is_finished:
         verb = "pay" if pay else "check"
-        confirm(
-            f"{verb} {_told(moving)}" if moving else "ask about payouts that are left to a person",
+        is_asked = confirm(
+            f"{verb} {_told(moving, batch.notation)}"
+            if moving
+            else "ask about payouts that are left to a person",
             found.groups(),
             told,
             endpoint=settings.endpoint,
             journal=arguments.journal,
             is_given=arguments.yes,
         )
+        # The question may have stood for an hour, in which a journal can be replaced by a copy.
+        if is_asked and not _ids(look().moving) <= _ids(moving):
+            raise ConfigurationError(
+                "the journal has changed while you were asked, and more would be sent than you "
+                "have said yes to; run the same command again to see what"
+            )
     return True
 
 
-def _check_first(batch: Batch, journal: Place, out: Path) -> None:
-    """Refuse a journal without payouts where the results of the file's payouts are there.
+def _ids(requests: Iterable[PayoutRequest]) -> set[str]:
+    return {request.client_orderid for request in requests}
+
+
+def _check_results(found: Survey, journal: Place, out: Path) -> None:
+    """Refuse a journal that does not know payouts of which the results file tells.
 
     Raises:
         ConfigurationError: Another journal knows who was paid.
@@ -121,26 +137,29 @@ def _check_first(batch: Batch, journal: Place, out: Path) -> None:
     except OSError as error:
         reason = error.strerror or type(error).__name__
     else:
-        ids = (row.request.client_orderid for row in batch.rows)
-        # A run that was stopped before its first payout leaves a journal without any.
-        is_there = not journal.is_new()
-        known = [name for name in ids if told.get(name, False) or (name in told and not is_there)]
-        if not known:
+        ids = (row.request.client_orderid for row in found.batch.rows)
+        unknown = [name for name in ids if name in told and name not in found.outcomes]
+        if not journal.is_new():
+            # A run that was stopped before its first payout leaves a journal without any.
+            unknown = [name for name in unknown if told[name]]
+        if not unknown:
             return
-        reason = f"holds results of {len(known):,} of these payouts, such as {known[0]}"
+        reason = f"holds results of {len(unknown):,} of these payouts, such as {unknown[0]}"
+    is_first = "is new" if found.is_first else "knows other payouts"
+    older = "" if found.is_first else ", declare it restored if it is an older copy of that one"
     raise ConfigurationError(
-        f"--journal {journal}: this journal is new, but --out {out} {reason}; give the journal "
-        "from which they were paid, or another --out"
+        f"--journal {journal}: this journal {is_first}, but --out {out} {reason}; give the "
+        f"journal from which they were paid{older}, or another --out"
     )
 
 
-def _told(requests: Sequence[PayoutRequest]) -> str:
-    return f"{len(requests):,} payout(s), {amounts_text(requests)}"
+def _told(requests: Sequence[PayoutRequest], notation: Notation) -> str:
+    return f"{notation.count(len(requests))} payout(s), {amounts_text(requests, notation)}"
 
 
 def _with(journal: Place) -> str:
     """Name a journal; one that is not there knows nobody who was paid, so its path may be wrong."""
-    return f"with the {'new ' if journal.is_new() else ''}journal {journal}"
+    return f"with the {'new ' if journal.is_new() else ''}journal {journal.label}"
 
 
 def confirm(
@@ -152,7 +171,7 @@ def confirm(
     journal: Place,
     is_given: bool,
     always: bool = False,
-) -> None:
+) -> bool:
     """Let a person say yes before real money moves, and tell what to look at before anything does.
 
     Args:
@@ -165,6 +184,9 @@ def confirm(
         is_given: Whether the command line says yes already.
         always: Whether to ask there too.
 
+    Returns:
+        Whether somebody was asked, which takes as long as people take.
+
     Raises:
         ConfigurationError: Nobody can be asked, or they do not say yes.
     """
@@ -173,11 +195,11 @@ def confirm(
         if is_own_sandbox(endpoint.base_url):
             say(f"about to {what}, at {place}")
         _warn(warnings)
-        return
+        return False
     lines = [f"About to {what}", *map(str, details), *warnings, f"{_with(journal)}, at {place}."]
     if is_given:  # nobody is asked, and a log can tell all the same
         print("\n".join(lines), file=sys.stderr, flush=True)
-        return
+        return False
     if sys.stdin is None or not sys.stdin.isatty():
         _warn(warnings)
         why = f"{place} may move real money, and " if is_real else ""
@@ -186,6 +208,7 @@ def confirm(
     print("Type yes to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() != "yes":
         raise ConfigurationError("not confirmed, so nothing was sent")
+    return True
 
 
 def _warn(warnings: Iterable[str]) -> None:

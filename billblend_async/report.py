@@ -15,6 +15,7 @@ from .events import Event
 from .history import happened
 from .legibility import instant, legible
 from .models import Outcome, State
+from .notation import Notation
 
 __all__ = [
     "Counted",
@@ -73,7 +74,7 @@ class Counted(Protocol):
         ...
 
 
-def print_totals(console: Console, totals: Iterable[Counted]) -> None:
+def print_totals(console: Console, totals: Iterable[Counted], notation: Notation) -> None:
     """Show how many payouts and how much money per status and currency."""
     # Where there is little room, the words and numbers need it more than the lines around them.
     box = HEAVY_HEAD if console.width >= 60 else None
@@ -86,7 +87,8 @@ def print_totals(console: Console, totals: Iterable[Counted]) -> None:
         colour = _COLOURS.get(total.status, "")
         status = total.status if box else total.status.replace("-", "-\n")
         word = f"[{colour}]{status}[/]" if colour else status
-        table.add_row(word, total.currency, f"{total.payouts:,}", f"{total.amount:,f}")
+        payouts, amount = notation.count(total.payouts), notation.amount(total.amount)
+        table.add_row(word, total.currency, payouts, amount)
     console.print(table)
 
 

@@ -5,7 +5,8 @@ import hmac
 import json
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Final, Self, TypeVar
+from operator import attrgetter
+from typing import Any, Final, Self, TypeVar
 
 import attrs
 
@@ -139,16 +140,12 @@ class PayoutRequest:
 
     def __attrs_post_init__(self) -> None:
         """Check every parameter and every group before anything else can happen."""
-        given: dict[str, object] = {}
-        for name in PARAMETERS:
-            value = getattr(self, name)
-            if value is None and name not in _NEEDED:
-                continue
+        given = {**dict.fromkeys(_NEEDED), **_values(self)}
+        for name, value in given.items():
             if isinstance(value, str) and type(value) is not str:
                 # An enum's member would write its own name on the wire, not what it says.
-                value = str.__str__(value)
-                object.__setattr__(self, name, value)
-            given[name] = value
+                given[name] = str.__str__(value)
+                object.__setattr__(self, name, given[name])
         problems = tuple(self._problems(given))
         if problems:
             raise InvalidInput(problems)
@@ -184,12 +181,8 @@ class PayoutRequest:
 
     def given(self) -> Iterator[tuple[str, str]]:
         """Iterate over the parameters that were given, as name and text for the wire."""
-        for name in PARAMETERS:
-            value = getattr(self, name)
-            if name == "amount":
-                yield name, amount_text(value, self.currency)
-            elif value is not None:
-                yield name, str(value)
+        for name, value in _values(self).items():
+            yield name, amount_text(value, self.currency) if name == "amount" else str(value)
 
     def fingerprint(self, key: bytes) -> str:
         """Tell receivers apart without keeping them: a keyed SHA-256 over who gets the money.
@@ -245,6 +238,12 @@ class PayoutRequest:
         for token in ("card_recurring_payment_id", "recurring_payment_id"):
             if card and token in given:
                 yield Problem(token, f"stands in for card data; leave out {', '.join(card)}")
+
+
+def _values(request: PayoutRequest) -> dict[str, Any]:
+    """Gather what was given; most of the parameters never are."""
+    values = zip(PARAMETERS, _EVERY(request), strict=True)
+    return {name: value for name, value in values if value is not None}
 
 
 def _read_texts(
@@ -308,6 +307,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
 }
 """Every parameter of a payout by its name, in the order of document 3.24."""
 
+_EVERY: Final = attrgetter(*PARAMETERS)
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
 _RECEIVER: Final = tuple(name for name, row in PARAMETERS.items() if row.receiver)
 _NEEDED: Final = tuple(name for name, row in PARAMETERS.items() if row.need is _REQUIRED)

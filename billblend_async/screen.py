@@ -6,7 +6,6 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +19,7 @@ from rich.segment import Segment
 from .batch import Total
 from .lines import WORDS, doubt_text, many, pace, span
 from .models import Outcome
+from .notation import Notation
 from .snapshot import Group, Phase, Snapshot
 
 __all__ = ["Frame", "Screen", "is_screen", "make_console"]
@@ -89,10 +89,12 @@ class Frame:
 
     Attributes:
         title: What is run.
+        notation: How numbers are written.
         snapshot: Where it stands.
     """
 
     title: str
+    notation: Notation
     snapshot: Snapshot | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
@@ -101,7 +103,7 @@ class Frame:
             return
         glyphs = _UNICODE if console.encoding.startswith("utf") else _ASCII
         width, height = options.max_width - 1, console.size.height - 1
-        for line in _picture(self.title, self.snapshot, width, height, glyphs):
+        for line in _picture(self, self.snapshot, width, height, glyphs):
             left = width
             for text, style in line:
                 piece = _cut(text, left, glyphs)
@@ -115,14 +117,15 @@ class Screen:
 
     Args:
         title: What is run.
+        notation: How numbers are written.
         console: Where it is shown.
     """
 
     pause = 0.25
     is_screen = True
 
-    def __init__(self, title: str, console: Console | None = None) -> None:
-        self._frame = Frame(title)
+    def __init__(self, title: str, notation: Notation, console: Console | None = None) -> None:
+        self._frame = Frame(title, notation)
         self._console = console or Console()
         self._live = Live(self._frame, console=self._console, auto_refresh=False, transient=True)
         self._width = self._console.width
@@ -183,13 +186,15 @@ class Screen:
         self._width = width
 
 
-def _picture(title: str, shot: Snapshot, width: int, height: int, glyphs: _Glyphs) -> list[Line]:
+def _picture(frame: Frame, shot: Snapshot, width: int, height: int, glyphs: _Glyphs) -> list[Line]:
     """Choose what fits: what is needed most first, the rest as long as there is room."""
-    head = [_head(title, shot, width, glyphs), *_notes(shot, width)]
+    notation = frame.notation
+    title = f"{frame.title} {glyphs.dot} {many(shot.total, notation)}"
+    head = [_head(title, shot, width, glyphs), *_notes(shot, width, notation)]
     parts = {
-        "money": _money(shot, width),
-        "pace": _pace(shot, width, glyphs),
-        "bars": _bars(shot, width, glyphs),
+        "money": _money(shot, width, notation),
+        "pace": _pace(shot, width, glyphs, notation),
+        "bars": _bars(shot, width, glyphs, notation),
     }
     room = height - len(head)
     chosen: list[str] = []
@@ -213,28 +218,28 @@ def _picture(title: str, shot: Snapshot, width: int, height: int, glyphs: _Glyph
 
 def _head(title: str, shot: Snapshot, width: int, glyphs: _Glyphs) -> Line:
     time = span(shot.seconds)
-    told = f"{title} {glyphs.dot} {many(shot.total)}"
     room = max(0, width - cell_len(time) - 1)
-    return [(set_cell_size(_cut(told, room, glyphs), room), "bold"), (f" {time}", "dim")]
+    return [(set_cell_size(_cut(title, room, glyphs), room), "bold"), (f" {time}", "dim")]
 
 
-def _notes(shot: Snapshot, width: int) -> list[Line]:
+def _notes(shot: Snapshot, width: int, notation: Notation) -> list[Line]:
     """Say what everybody must see: that the run is ending, and why nothing goes on."""
     lines: list[Line] = []
     if shot.is_stopping:
-        way = f"{shot.under_way:,} request(s) under way" if shot.under_way else "what is under way"
+        count = notation.count(shot.under_way)
+        way = f"{count} request(s) under way" if shot.under_way else "what is under way"
         told = f"stopping: nothing new is sent, {way} will be recorded; Ctrl-C again cuts it off"
         lines += [[(line, "bold yellow")] for line in textwrap.wrap(told, width)]
     if shot.trouble is not None:
         told = f"for {span(shot.trouble_seconds)}: {shot.trouble}"
         lines += [[(line, "bold red")] for line in textwrap.wrap(told, width)[:3]]
-    doubt = doubt_text(shot) or ""
+    doubt = doubt_text(shot, notation) or ""
     return lines + [[(line, "yellow")] for line in textwrap.wrap(doubt, width)[:6]]
 
 
-def _bars(shot: Snapshot, width: int, glyphs: _Glyphs) -> list[Line]:
+def _bars(shot: Snapshot, width: int, glyphs: _Glyphs, notation: Notation) -> list[Line]:
     """Draw a bar for each phase: who is through it, who is in it, who has not come so far."""
-    column = max(len(f"{shot.total:,}"), len("through")) + 2
+    column = max(len(notation.count(shot.total)), len("through")) + 2
     columns = 2 if width >= _WIDE else 1
     room = max(4, width - 9 - columns * column)
     header = " " * (9 + room) + "now".rjust(column)
@@ -251,22 +256,24 @@ def _bars(shot: Snapshot, width: int, glyphs: _Glyphs) -> list[Line]:
             (glyphs.through * full, "green"),
             (glyphs.now * part, style),
             (glyphs.rest * (room - full - part), "dim"),
-            (f"{now:,}".rjust(column), style if now else "dim"),
+            (notation.count(now).rjust(column), style if now else "dim"),
         ]
         if columns > 1:
-            line.append((("" if through is None else f"{through:,}").rjust(column), ""))
+            told = "" if through is None else notation.count(through)
+            line.append((told.rjust(column), ""))
         lines.append(line)
     return lines
 
 
-def _money(shot: Snapshot, width: int) -> list[Line]:
+def _money(shot: Snapshot, width: int, notation: Notation) -> list[Line]:
     """Show how many payouts, and how much of each currency, are in each group."""
     groups = [group for group in Group if group in _ALWAYS or shot.counts[group]]
-    column = max(len(f"{shot.total:,}"), len("payouts")) + 1
+    column = max(len(notation.count(shot.total)), len("payouts")) + 1
     room = width - _NAME - column
     columns: list[tuple[str, list[str]]] = []
     for currency in shot.currencies:
-        cells = [_amount(shot.amounts[group][currency]) for group in groups]
+        amounts = (shot.amounts[group][currency] for group in groups)
+        cells = [notation.amount(amount) if amount else "-" for amount in amounts]
         size = max(map(len, [*cells, currency])) + 2
         left = len(shot.currencies) - len(columns) - 1
         if size + (len(f" +{left}") if left else 0) > room:
@@ -284,24 +291,24 @@ def _money(shot: Snapshot, width: int) -> list[Line]:
         lines.append(
             [
                 (WORDS[group].ljust(_NAME), style),
-                (f"{count:,}".rjust(column), style),
+                (notation.count(count).rjust(column), style),
                 (sums, "" if count else "dim"),
             ]
         )
     return lines
 
 
-def _pace(shot: Snapshot, width: int, glyphs: _Glyphs) -> list[Line]:
+def _pace(shot: Snapshot, width: int, glyphs: _Glyphs, notation: Notation) -> list[Line]:
     """Say how fast it goes and when it will be over."""
     told = []
     if shot.per_second is not None:
-        told.append(pace(shot.per_second, "finished " if width >= _WIDE else ""))
+        told.append(pace(shot.per_second, "finished " if width >= _WIDE else "", notation))
     elif not shot.finished:
         told.append("none has finished yet")
     if shot.seconds_left and not shot.is_stopping:
         told.append(f"about {span(shot.seconds_left)} left")
     if shot.receivers:
-        told.append(f"{shot.receivers:,} wait for their receivers")
+        told.append(f"{notation.count(shot.receivers)} wait for their receivers")
     lines = textwrap.wrap(f" {glyphs.dot} ".join(told), max(1, width)) or [""]
     return [[(line, "")] for line in lines]
 
@@ -313,10 +320,6 @@ def _cases(shot: Snapshot, room: int) -> list[Line]:
     cases = shot.cases[: room - 1]
     told: list[Line] = [[(each.client_orderid, "bold"), (f": {each.text}", "")] for each in cases]
     return [[("latest problems", "dim")], *told]
-
-
-def _amount(amount: Decimal) -> str:
-    return f"{amount:,f}" if amount else "-"
 
 
 def _cut(text: str, width: int, glyphs: _Glyphs) -> str:

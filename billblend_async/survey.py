@@ -11,6 +11,7 @@ from .errors import InvalidInput, Problem
 from .likeness import find_similar
 from .limits import amounts_text
 from .models import Flow, OpenReason, Outcome, State
+from .notation import Notation
 from .payout import Payout, differences, outcome
 from .places import Place
 from .request import PayoutRequest
@@ -43,16 +44,19 @@ class Group:
         payouts: How many.
         amounts: Their sums, as text.
         action: What a run does with them.
+        notation: How numbers are written.
     """
 
     word: str
     payouts: int
     amounts: str
     action: str
+    notation: Notation = Notation()
 
     def __str__(self) -> str:
         """Read as a line of a list."""
-        return f"{self.payouts:>9,} {self.word}: {self.amounts}, {self.action}"
+        count = self.notation.count(self.payouts)
+        return f"{count:>9} {self.word}: {self.amounts}, {self.action}"
 
 
 @attrs.frozen
@@ -65,6 +69,7 @@ class Survey:
         new: What a run does with the others.
         released: Those for which a pay may have left already, and a person allows another.
         is_first: Whether the journal holds no payout at all.
+        is_restored: Whether it was declared restored: what it has lost is asked about.
     """
 
     batch: Batch
@@ -72,14 +77,22 @@ class Survey:
     new: str
     released: frozenset[str] = frozenset()
     is_first: bool = False
+    is_restored: bool = False
 
     def groups(self) -> list[Group]:
         """Sort the rows by what a run does with them."""
         words: dict[str, list[PayoutRequest]] = {word: [] for word in _ACTIONS}
         for row in self.batch.rows:
             words[self._word(row.request.client_orderid)].append(row.request)
+        notation = self.batch.notation
         return [
-            Group(word, len(requests), amounts_text(requests), _ACTIONS[word] or self.new)
+            Group(
+                word,
+                len(requests),
+                amounts_text(requests, notation),
+                _ACTIONS[word] or self.new,
+                notation,
+            )
             for word, requests in words.items()
             if requests
         ]
@@ -146,7 +159,9 @@ def survey(
     outcomes = {name: outcome(payout) for name, payout in found.items()}
     released = frozenset(name for name, payout in found.items() if is_released(payout))
     new = new if pay else "to be checked only"
-    return Survey(batch, outcomes, new, released, is_first=held.is_first)
+    return Survey(
+        batch, outcomes, new, released, is_first=held.is_first, is_restored=held.is_restored
+    )
 
 
 def approvable(
@@ -171,7 +186,7 @@ def approvable(
     ]
 
 
-def question(found: Sequence[Payout]) -> tuple[str, list[str]]:
+def question(found: Sequence[Payout], notation: Notation) -> tuple[str, list[str]]:
     """Say what an approval sends, and what else there is to know of it."""
     paid = [payout for payout in found if payout.state is not State.ATTENTION]
     parts = {
@@ -181,13 +196,14 @@ def question(found: Sequence[Payout]) -> tuple[str, list[str]]:
         ],
     }
     details = [
-        f"{len(payouts):>9,} {words.format(amounts_text(payouts))}"
+        f"{notation.count(len(payouts)):>9} {words.format(amounts_text(payouts, notation))}"
         for words, payouts in parts.items()
         if payouts
     ]
     if not paid:
         return "ask about payouts that need a person", details
-    return f"approve {len(paid):,} payout(s): {amounts_text(paid)}", details
+    count = notation.count(len(paid))
+    return f"approve {count} payout(s): {amounts_text(paid, notation)}", details
 
 
 def is_released(payout: Payout) -> bool:
@@ -210,12 +226,14 @@ class _Held:
         key: The secret of its fingerprints.
         similar: Ids of the file that are new and look like others.
         is_first: Whether it holds no payout at all.
+        is_restored: Whether it was declared restored.
     """
 
     payouts: Mapping[str, Payout]
     key: bytes
     similar: Sequence[Problem]
-    is_first: bool
+    is_first: bool = True
+    is_restored: bool = False
 
 
 def _find(
@@ -223,7 +241,7 @@ def _find(
 ) -> _Held:
     """Look a file up in the journal, and compare its ids with all the others if that is wanted."""
     if journal is None:
-        return _Held({}, b"", find_similar(batch, (), ()) if compares_ids else (), is_first=True)
+        return _Held({}, b"", find_similar(batch, (), ()) if compares_ids else ())
     from .journal import Owner
 
     endpoint, login = settings.endpoint, settings.credentials.login
@@ -237,7 +255,13 @@ def _find(
             if payout is not None:
                 known[name] = payout
         similar = find_similar(batch, known, _told(lookup.names())) if compares_ids else []
-        return _Held(known, lookup.fingerprint_key, similar, is_first=not lookup.holds_payouts)
+        return _Held(
+            known,
+            lookup.fingerprint_key,
+            similar,
+            is_first=not lookup.holds_payouts,
+            is_restored=lookup.is_restored,
+        )
 
 
 def _told(names: Iterable[str]) -> Iterator[str]:

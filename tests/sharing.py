@@ -29,10 +29,10 @@ from typing import Any
 import attrs
 import psycopg
 from desk import Desk, open_desk
-from postgres import MISSING, Postgres, running_postgres
 from sharing_worker import KEY, share_of
 from truth import Record, Truth, states
 
+from benchmarks.postgres import MISSING, Postgres, running_postgres
 from billblend_async import Orchestrator, Owner, PostgresJournal
 from billblend_async.batch import read_batch
 from billblend_async.desk import make_client

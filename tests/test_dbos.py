@@ -15,8 +15,8 @@ import attrs
 import pytest
 from desk import ended
 from leaks import forms
-from postgres import MISSING, NEEDED, Postgres, running_postgres
 
+from benchmarks.postgres import MISSING, NEEDED, Postgres, running_postgres
 from billblend_async.errors import ConfigurationError
 from billblend_async.testing import RunningSandbox
 

@@ -109,12 +109,12 @@ ARROWS: dict[str, set[str]] = {
     "likeness": {"batch"},
     "limits": VALUES | {"batch", "notation", "payout"},
     "survey": VALUES
-    | {"batch", "console", "journal", "likeness", "limits", "payout", "places"}
+    | {"batch", "console", "journal", "likeness", "limits", "notation", "payout", "places"}
     | {"settings"},
     "preflight": VALUES
-    | {"batch", "console", "intake", "limits", "places", "remarks", "results", "settings"}
-    | {"survey"},
-    "report": VALUES | {"events", "history", "legibility"},
+    | {"batch", "console", "intake", "limits", "notation", "places", "remarks", "results"}
+    | {"settings", "survey"},
+    "report": VALUES | {"events", "history", "legibility", "notation"},
     "timeline": set(),
     "remedies": VALUES | {"legibility", "standing"},
     "standing": VALUES | {"batch", "events", "findings", "payout"},
@@ -135,17 +135,17 @@ ARROWS: dict[str, set[str]] = {
     "uncertainty": VALUES | {"payout"},
     "tally": VALUES | {"events", "payout", "observer", "snapshot", "uncertainty"},
     "ending": {"console"},
-    "lines": VALUES | {"batch", "console", "legibility", "snapshot"},
-    "screen": VALUES | {"batch", "lines", "snapshot"},
+    "lines": VALUES | {"batch", "console", "legibility", "notation", "snapshot"},
+    "screen": VALUES | {"batch", "lines", "notation", "snapshot"},
     "live": VALUES
-    | {"batch", "client", "console", "ending", "lines", "orchestrator", "screen"}
+    | {"batch", "client", "console", "ending", "lines", "notation", "orchestrator", "screen"}
     | {"snapshot", "tally"},
     "links": VALUES | {"batch", "orchestrator", "payout", "results"},
     "options": {"models", "polling"},
     "payday": {"ending", "lines", "models", "options", "payroll", "places", "polling"}
     | {"preflight", "results", "settings"},
     "payroll": {"batch", "console", "desk", "models", "orchestrator", "places", "polling"}
-    | {"replacement", "report", "results", "settings"}
+    | {"notation", "replacement", "report", "results", "settings"}
     | {"ending", "links", "live", "screen", "tally"},
     "entrance": {"cli"},
     "builder": {"intake", "models", "parameters", "request", "settings", "signing", "wire"},
@@ -157,6 +157,7 @@ ARROWS: dict[str, set[str]] = {
     | {
         "intake",
         "limits",
+        "notation",
         "options",
         "orchestrator",
         "payday",

@@ -14,6 +14,7 @@ from payouts import PATHS, START, finished, fold, opened, payout_in, request
 from billblend_async.batch import Total
 from billblend_async.lines import JsonLines, PlainLines, doubt_text, span
 from billblend_async.models import State
+from billblend_async.notation import Notation
 from billblend_async.payout import outcome
 from billblend_async.snapshot import Snapshot
 from billblend_async.tally import Tally
@@ -55,7 +56,7 @@ class TestPlain:
     def test_a_run(self) -> None:
         """A log has a line every ten seconds, one for each bad turn, and nothing else."""
         paper = Paper()
-        view = PlainLines(paper)
+        view = PlainLines(paper, Notation())
         for _, shot in run():
             view.show(shot)
         lines = written(view, paper)
@@ -71,7 +72,7 @@ class TestPlain:
     def test_short_trouble(self) -> None:
         """Trouble that is over at once is no line of a log."""
         paper, tally = Paper(), Tally([request()])
-        view = PlainLines(paper)
+        view = PlainLines(paper, Notation())
         view.show(tally.snapshot(1.0, trouble="away", trouble_seconds=0.1))
         view.show(tally.snapshot(2.0))
         assert ["1 payout: 10.42 USD"] == written(view, paper)
@@ -79,7 +80,7 @@ class TestPlain:
     def test_a_long_pause(self) -> None:
         """After a long pause one line tells where the run is, and not one for each ten seconds."""
         paper, tally = Paper(), Tally([request()])
-        view = PlainLines(paper)
+        view = PlainLines(paper, Notation())
         for second in (0.0, 95.0, 96.0, 99.9, 100.0):
             view.show(tally.snapshot(second))
         times = [line.partition(":")[0] for line in written(view, paper)[1:]]
@@ -89,7 +90,7 @@ class TestPlain:
         """A text that the log's encoding does not know is written so that it can be read."""
         paper, tally = Paper(), Tally([request("zażółć")])
         tally.changed(payout_in(State.ATTENTION, client_orderid="zażółć"), opened())
-        view = PlainLines(paper)
+        view = PlainLines(paper, Notation())
         view.show(tally.snapshot(0.0))
         assert r"za\u017c\xf3\u0142\u0107 needs a person" in written(view, paper)[1]
 
@@ -191,7 +192,7 @@ class TestDoubt:
     def test_in_a_log(self) -> None:
         """A log says once how many are in doubt, until when that may last, and what comes then."""
         paper = Paper()
-        view = PlainLines(paper)
+        view = PlainLines(paper, Notation())
         for shot in doubtful():
             view.show(shot)
         lines = written(view, paper)
@@ -225,7 +226,7 @@ class TestDoubt:
     def test_short_ones(self) -> None:
         """A doubt that is cleared up within moments is told to nobody."""
         tally, paper = Tally([request()]), Paper()
-        view = PlainLines(paper)
+        view = PlainLines(paper, Notation())
         tally.joined(payout_in(State.PAYING))
         view.show(tally.snapshot(0.0))
         tally.changed(payout_in(State.AWAITING_FINAL), opened())
@@ -237,7 +238,7 @@ class TestDoubt:
         """What has been in doubt for longer than it may be is decided by the next answer."""
         tally = Tally([request()])
         tally.joined(payout_in(State.PAYING))
-        told = doubt_text(tally.snapshot(0.0, at=START + 10_000, journal="j.db"))
+        told = doubt_text(tally.snapshot(0.0, at=START + 10_000, journal="j.db"), Notation())
         assert told is not None
         assert "1 payout in doubt" in told
         assert "It is asked about until the gateway answers; what is in doubt then" in told
@@ -250,7 +251,7 @@ class TestReaders:
         os.close(there)
         tally = Tally([request()])
         with os.fdopen(here, "w") as file:
-            view = PlainLines(file)
+            view = PlainLines(file, Notation())
             for second in range(30):
                 view.show(tally.snapshot(float(second)))
             view.close()

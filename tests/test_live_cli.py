@@ -214,9 +214,9 @@ class TestDoubt:
         await again.communicate()
         process = await desk.start(*pay_arguments(file), *FAST)
         assert process.stdout is not None
-        async for line in process.stdout:
-            if b"in doubt" in line:
-                break
+        line = await process.stdout.readline()
+        while line and b"in doubt" not in line:
+            line = await process.stdout.readline()
         assert b"3 payouts in doubt: claimed, by this run or another" in line
         process.kill()
         await process.communicate()

@@ -45,8 +45,15 @@ class TestReading:
         "text",
         [
             "postgresql://ann:Secretword@db/payouts",
+            "postgresql://ann:pw#Secretword@db/payouts",
+            "postgresql://ann:pw?Secretword@db/payouts",
+            "postgresql://ann:pw/Secretword@db/payouts",
+            "postgresql://ann:pw@Secretword@db/payouts",
+            "postgresql://:Secretword@db/payouts",
             "postgresql://db/payouts?user=ann&password=Secretword",
             "postgres://db/payouts?sslpassword=Secretword",
+            "postgres://db/payouts?oauth_client_secret=Secretword",
+            "postgres://db/payouts?scram_client_key=Secretword",
         ],
     )
     def test_passwords(self, text: str) -> None:
@@ -57,7 +64,38 @@ class TestReading:
             assert "PGPASSWORD" in str(refused.value)
             assert "Secretword" not in str(refused.value)
 
-    @pytest.mark.parametrize("text", ["postgresql://[db/payouts", "payouts.db", "mysql://db/x"])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "host=db dbname=payouts",
+            " dbname=payouts password=Secretword",
+            "password=Secretword host=db",
+            "Postgresql://ann:Secretword@db/payouts",
+            "postgresql+psycopg://ann:Secretword@db/payouts",
+            " postgresql://ann:Secretword@db/payouts",
+            "file:///payouts.db",
+        ],
+    )
+    def test_other_ways_to_name_a_database(self, text: str) -> None:
+        """What names a database in another way is refused, and never taken for a new file."""
+        with pytest.raises(
+            argparse.ArgumentTypeError, match="a file's path, or an addr"
+        ) as refused:
+            read_place(text)
+        assert "Secretword" not in str(refused.value)
+
+    @pytest.mark.parametrize("text", ["hosts.db", "host/x=1.db", "passwords", "a=b.db"])
+    def test_odd_files(self, text: str) -> None:
+        """A file may be called nearly anything."""
+        assert FilePlace(Path(text)) == read_place(text)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("postgresql://[db/payouts", "payouts.db", "mysql://db/x", "postgresql://db/x#y"),
+            *("postgresql://d b/x", "postgresql://db/x\n"),
+        ],
+    )
     def test_no_addresses(self, text: str) -> None:
         """What is no address of PostgreSQL's is refused with an example of one."""
         with pytest.raises(argparse.ArgumentTypeError, match="postgresql://user@host/database"):
@@ -84,6 +122,7 @@ class TestDatabasePlace:
             ({JOURNAL_KEY: "  "}, "BILLBLEND_JOURNAL_KEY is not set"),
             ({JOURNAL_KEY: "missing.key"}, "No such file or directory; copy the journal's key"),
             ({JOURNAL_KEY: "."}, "Is a directory"),
+            ({JOURNAL_KEY: KEY.hex()}, "must be the path of a file, not the key"),
             ({JOURNAL_KEY: __file__}, "holds no key of a journal"),
         ],
     )
@@ -91,8 +130,9 @@ class TestDatabasePlace:
         """Without its key it is refused before anything is connected, and why is said."""
         place = DatabasePlace(URL, environ)
         for ask in (place.check, place.read_key, place.journal):
-            with pytest.raises(ConfigurationError, match=reason):
+            with pytest.raises(ConfigurationError, match=reason) as refused:
                 ask()
+            assert KEY.hex() not in str(refused.value)
 
 
 class TestFilePlace:

@@ -14,10 +14,10 @@ import pytest
 from cutting import Cutter, Where
 from journal_cases import LIVES, OWNER, DurableJournalCases, Maker, grow, kept, listed, live
 from payouts import LINK, PATHS, START, opened
-from postgres import MISSING, Postgres, is_needed, running_postgres
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from benchmarks.postgres import MISSING, Postgres, is_needed, running_postgres
 from billblend_async.errors import (
     ClaimLost,
     ConfigurationError,

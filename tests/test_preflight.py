@@ -40,6 +40,7 @@ from billblend_async.keys import Credentials
 from billblend_async.limits import Limits, add_limits, check_limits, limits_of
 from billblend_async.machine import evolve
 from billblend_async.models import Endpoint, Flow, State
+from billblend_async.notation import Notation
 from billblend_async.places import FilePlace
 from billblend_async.preflight import confirm, is_cleared
 from billblend_async.settings import Settings
@@ -245,6 +246,26 @@ class TestSurvey:
         [payout] = approvable(batch, FilePlace(journal), SETTINGS, {"po-1"})
         assert is_released(payout)
 
+    async def test_a_journal_that_is_replaced_meanwhile(self, tmp_path: Path) -> None:
+        """What was finished when somebody said yes is not paid from a copy that has lost it."""
+        batch = batch_of(tmp_path, "po-1,1,EUR,12345678", "po-2,5,EUR,12345678")
+        journal = await keep(tmp_path, batch, State.FINAL)
+        words = argparse.Namespace(
+            journal=FilePlace(journal), out=None, dry_run=False, similar_ids=False, yes=False
+        )
+
+        def ask(*_: object, **__: object) -> bool:
+            for file in tmp_path.glob("payouts.db*"):
+                file.unlink()
+            return True
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(preflight, "confirm", lambda *_, **__: True)
+            assert is_cleared(words, batch, SETTINGS, flow=Flow.CHECK_PAY, pay=True)
+            patch.setattr(preflight, "confirm", ask)
+            with pytest.raises(ConfigurationError, match="changed while you were asked"):
+                is_cleared(words, batch, SETTINGS, flow=Flow.CHECK_PAY, pay=True)
+
     async def test_moving(self, tmp_path: Path) -> None:
         """What is finished, awaits approval or needs a person is not what a run pays."""
         batch = batch_of(tmp_path, *[f"po-{n},{n}.00,EUR,12345678" for n in range(1, 6)])
@@ -273,14 +294,14 @@ class TestSurvey:
             fold(*events, first=opened(held=True))
             for events in (approved[:-1], approved, parked, again)
         ]
-        what, details = question(found)
+        what, details = question(found, Notation())
 
         assert "approve 3 payout(s): 31.26 USD" == what
         assert [
             "        1 released: 10.42 USD, to be paid again",
             "        1 needing a person: 10.42 USD, to be asked about only",
         ] == details
-        assert "ask about payouts that need a person" == question(found[2:3])[0]
+        assert "ask about payouts that need a person" == question(found[2:3], Notation())[0]
 
     async def test_held(self, tmp_path: Path) -> None:
         """What awaits approval is left alone by a run, and is what an approval pays."""
@@ -576,6 +597,27 @@ class TestCommand:
         assert sends == desk.sends
         assert 0 == (await desk.billblend("pay", other, *words))[0]
         assert sends + 2 == desk.sends
+
+    async def test_a_journal_of_others(self, desk: Desk) -> None:
+        """A journal that knows others does not pay those of whom the results tell."""
+        file = desk.write(3, accounts=["1234567890"])
+        assert 0 == (await desk.pay(file, *FAST))[0]
+        other = desk.write(1, "other.csv", accounts=["1234567890"], prefix="other-")
+        words = ("--journal", "elsewhere.db", "--out", "other-results.csv", *FAST)
+        assert 0 == (await desk.billblend("pay", other, *words))[0]
+        sends = desk.sends
+        again = ("--journal", "elsewhere.db", "--out", "results.csv", *FAST)
+        for more in ((), ("--dry-run",)):
+            status, _, error = await desk.billblend("pay", file, *again, *more)
+            assert 4 == status
+            assert "this journal knows other payouts, but --out results.csv holds results" in error
+            assert "declare it restored if it is an older copy" in error
+        assert sends == desk.sends
+
+        # What a declared copy has lost is asked about before anything is sent.
+        declared = ("journal", "restored", "--journal", "elsewhere.db")
+        assert 0 == (await desk.billblend(*declared))[0]
+        assert 0 == (await desk.billblend("pay", file, *again, "--dry-run"))[0]
 
     async def test_dry_run_without_settings(self, desk: Desk) -> None:
         """A dry run tells what the file holds before it tells that a setting is missing."""

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from billblend_async.batch import Total
 from billblend_async.models import State
+from billblend_async.notation import Notation
 from billblend_async.payout import outcome
 from billblend_async.report import print_problems, print_totals
 from billblend_async.screen import Frame
@@ -46,7 +47,7 @@ def console(width: int = 80, height: int = 24, **options: object) -> Console:
 def picture(on: Console, shot: Snapshot, title: str = "payouts.csv") -> list[str]:
     """Render a snapshot and give its lines."""
     with on.capture() as caught:
-        on.print(Frame(title, shot), end="")
+        on.print(Frame(title, Notation(), shot), end="")
     return caught.get().split("\n")[:-1]
 
 
@@ -226,7 +227,7 @@ class TestEnd:
         on, waits = plain(width), "awaiting-receiver"
         open_payout = outcome(payout_in(State.AWAITING_RECEIVER))
         with on.capture() as caught:
-            print_totals(on, [Total(waits, "EUR", 30, Decimal("4635.00"))])
+            print_totals(on, [Total(waits, "EUR", 30, Decimal("4635.00"))], Notation())
             print_problems(on, [open_payout] * 5)
         text = caught.get()
         assert max(map(len, text.split("\n"))) <= width

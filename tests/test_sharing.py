@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import sharing
-from postgres import MISSING, find_programs, is_needed
+
+from benchmarks.postgres import MISSING, find_programs, is_needed
 
 
 @pytest.mark.skipif(find_programs() is None and not is_needed(), reason=MISSING)

@@ -75,6 +75,22 @@ def test_values_stay_hidden(capsys: pytest.CaptureFixture[str], words: list[str]
     assert CARD not in said([CARD], capsys)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgresql://ann:Secretword@db/x",
+        "postgresql://ann:p@Secretword@db/x",
+        "host=db password=Secretword",
+    ],
+)
+def test_passwords_stay_hidden(capsys: pytest.CaptureFixture[str], value: str) -> None:
+    """A password beside a mistyped option is masked."""
+    told = said(["pay", "f", "--out", "o", "--jurnal", value], capsys)
+
+    assert "Secretword" not in told
+    assert "did you mean --journal?" in told
+
+
 def test_sign(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The command that takes any parameter tells a mistyped option from one, too."""
     monkeypatch.setattr("billblend_async.builder.read_settings", lambda _: None)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 import httpx
@@ -16,6 +16,7 @@ import httpx
 from billblend_async import (
     Client,
     Credentials,
+    Journal,
     Observer,
     Orchestrator,
     Payout,
@@ -29,8 +30,12 @@ from ..settings import Gap, Settings
 from .forms import payout_request
 from .stage import perform
 
+if TYPE_CHECKING:
+    from billblend_async import PostgresJournal
+
 _POLLS: Final = 64
 _KEEP_ALIVE: Final = 30.0
+_KEY: Final = bytes(range(32))
 
 
 @attrs.define(eq=False)
@@ -105,13 +110,10 @@ class Ours:
 
     async def run(self, payouts: Sequence[str], gap: Gap) -> AsyncGenerator[bool, None]:
         """Begin all payouts at once."""
-        is_warm_up = payouts[0].startswith(WARM_UP)
-        is_durable = self._settings.is_durable and not is_warm_up
-        journal = str(Path(self._settings.folder) / "ours.db") if is_durable else ":memory:"
         async with Orchestrator(
             self._client,
-            SqliteJournal(journal),
-            polling=self._polling(gap),
+            self._journal(is_warm_up=payouts[0].startswith(WARM_UP)),
+            polling=make_polling(self._settings, gap),
             observer=DueObserver() if self._settings.tells_due else None,
         ) as orchestrator:
             requests = (payout_request(name) for name in payouts)
@@ -120,11 +122,34 @@ class Ours:
                     self.errors[type(outcome.problem).__name__] += 1
                 yield outcome.is_approved
 
-    def _polling(self, gap: Gap) -> Polling:
-        # The library spreads its gaps over the inner 80 % of the range that it is given.
-        margin = (gap.longest - gap.shortest) / 8
-        make = DuePolling if self._settings.tells_due else Polling
-        return make(shortest=gap.shortest - margin, longest=gap.longest + margin)
+    def _journal(self, *, is_warm_up: bool) -> Journal:
+        settings = self._settings
+        if settings.database:
+            return make_shared_journal(settings.database)
+        is_kept = settings.is_durable and not is_warm_up
+        return SqliteJournal(settings.store if is_kept else ":memory:")
+
+
+def make_polling(settings: Settings, gap: Gap) -> Polling:
+    """Give a polling whose gaps are these."""
+    # The library spreads its gaps over the inner 80 % of the range that it is given.
+    margin = (gap.longest - gap.shortest) / 8
+    make = DuePolling if settings.tells_due else Polling
+    return make(shortest=gap.shortest - margin, longest=gap.longest + margin)
+
+
+def make_shared_journal(database: str) -> "PostgresJournal":
+    """Make a journal in a PostgreSQL database."""
+    from billblend_async import PostgresJournal  # noqa: PLC0415 - its psycopg may be missing
+
+    return PostgresJournal(database, key=_KEY)
+
+
+async def make_tables(database: str) -> None:
+    """Make the tables of that journal."""
+    journal = make_shared_journal(database)
+    await journal.initialise()
+    await journal.aclose()
 
 
 def _poll_transport(
@@ -158,7 +183,7 @@ def _poll_transport(
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Ours]:
+async def opened_client(settings: Settings) -> AsyncIterator[Client]:
     """Open the client as a service does, once for the process."""
     trusted = ssl.create_default_context(cafile=settings.ca) if settings.ca else None
     key = await asyncio.to_thread(Path(settings.key).read_text, "ascii")
@@ -177,10 +202,19 @@ async def opened(settings: Settings) -> AsyncIterator[Ours]:
             ssl_context=trusted,
             max_polls=_POLLS,
         ) as client:
-            yield Ours(settings, client)
+            yield client
     finally:
         if made is not None:
             await made.aclose()
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Ours]:
+    """Open the client, and the journal for each crowd."""
+    if settings.database:
+        await make_tables(settings.database)
+    async with opened_client(settings) as client:
+        yield Ours(settings, client)
 
 
 if __name__ == "__main__":

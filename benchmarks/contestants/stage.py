@@ -14,9 +14,10 @@ from typing import Final, Protocol
 import attrs
 
 from ..book import WARM_UP
-from ..process import obey, peak_bytes, pin_to, raise_file_limit, resident_bytes
+from ..process import busy_seconds, obey, peak_bytes, pin_to, raise_file_limit, resident_bytes
 from ..settings import Gap, Sample, Score, Settings
 from ..spread import Spread
+from ..store import Store, look
 
 __all__ = ["WARM_UP_GAP", "Contestant", "Meter", "names", "perform", "take_settings"]
 
@@ -48,15 +49,19 @@ class Meter:
     """Measures this process, from ``start``.
 
     Attributes:
+        core: The core that it keeps to; None for any.
         done: How many payouts were approved.
     """
 
+    core: int | None
     done: int = 0
     _cpu: float = attrs.field(factory=time.process_time, init=False)
     _wall: float = attrs.field(factory=time.monotonic, init=False)
+    _busy: float = attrs.field(default=0.0, init=False)
 
     def start(self) -> None:
         """Begin to measure."""
+        self._busy = self._core_busy()
         self._cpu, self._wall = time.process_time(), time.monotonic()
 
     def tell_sample(self) -> None:
@@ -68,18 +73,30 @@ class Meter:
         )
         print(json.dumps(attrs.asdict(sample)), flush=True)
 
-    def tell_score(self, payouts: int, errors: Counter[str], lag: Spread | None = None) -> None:
-        """Print how it has done."""
+    def tell_score(
+        self,
+        payouts: int,
+        errors: Counter[str],
+        lag: Spread | None = None,
+        weigh: Callable[[], Store] | None = None,
+    ) -> None:
+        """Print how it has done; what has come to the store is weighed after that was measured."""
+        cpu, wall = time.process_time() - self._cpu, time.monotonic() - self._wall
         score = Score(
             payouts=payouts,
             done=self.done,
-            cpu=time.process_time() - self._cpu,
-            wall=time.monotonic() - self._wall,
+            cpu=cpu,
+            wall=wall,
             peak=peak_bytes(),
             errors=dict(errors),
             lag=lag,
+            others=max(0.0, self._core_busy() - self._busy - cpu),
+            store=None if weigh is None else weigh(),
         )
         print(json.dumps(attrs.asdict(score)), flush=True)
+
+    def _core_busy(self) -> float:
+        return 0.0 if self.core is None else busy_seconds(self.core)
 
 
 def take_settings() -> tuple[Settings, Meter]:
@@ -90,7 +107,7 @@ def take_settings() -> tuple[Settings, Meter]:
     raise_file_limit()
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, _BETWEEN_FULL_COLLECTIONS)
-    meter = Meter()
+    meter = Meter(settings.core)
     obey(meter.tell_sample)
     return settings, meter
 
@@ -119,6 +136,7 @@ async def _perform(opening: Opening, settings: Settings, meter: Meter) -> None:
         contestant.errors.clear()
         lags: array[float] = array("d")
         watch = asyncio.create_task(_watch(lags)) if settings.measures_lag else None
+        before = look(settings.store) if settings.weighs_store else None
         meter.start()
         with suppress(TimeoutError):
             async with (
@@ -130,7 +148,10 @@ async def _perform(opening: Opening, settings: Settings, meter: Meter) -> None:
         if watch is not None:
             watch.cancel()
         meter.tell_score(
-            settings.payouts, contestant.errors, Spread.of(lags) if settings.measures_lag else None
+            settings.payouts,
+            contestant.errors,
+            Spread.of(lags) if settings.measures_lag else None,
+            None if before is None else lambda: look(settings.store).since(before),
         )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from ..row import Row
 from .capacity import capacity
 from .crowd import crowd
+from .engines import engines
 from .journal import journal
 from .lag import lag
 from .memory import memory
@@ -26,6 +27,7 @@ FIGURES: Final[dict[Figure, frozenset[str]]] = {
     scaling: frozenset({"P6"}),
     lag: frozenset({"P8"}),
     journal: frozenset({"P9"}),
+    engines: frozenset({"P10"}),
     parts: frozenset({"PARTS"}),
 }
 """What measures which goal."""

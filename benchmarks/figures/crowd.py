@@ -10,7 +10,7 @@ from ..entrants import ENTRANTS, PLAIN, TEXTBOOK, THREADS, Entrant, ours
 from ..row import Row
 from .stand import Stand
 
-__all__ = ["Runs", "compare", "crowd"]
+__all__ = ["Runs", "compare", "crowd", "tell"]
 
 
 Runs = dict[int, Result]
@@ -59,7 +59,7 @@ def _cost(entrant: Entrant, runs: Sequence[Result]) -> Row:
         what=f"CPU of a payout, {entrant.name}" + (", at least" if is_bound else ""),
         unit="ms",
         values=tuple(run.cpu_each * 1e3 for run in runs),
-        note=_note(runs[-1]),
+        note=tell(runs[-1]),
         contestant=entrant.name,
     )
 
@@ -92,7 +92,7 @@ def _run(stand: Stand, entrant: Entrant) -> Result:
     return stand.arena.run(entrant.program, settings)
 
 
-def _note(run: Result) -> str:
+def tell(run: Result) -> str:
     """Tell how it went, and first what did not go smoothly."""
     score, seen = run.score, run.seen
     told = [

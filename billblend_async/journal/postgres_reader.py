@@ -121,6 +121,11 @@ class PostgresReader:
         """Whether it holds any payout."""
         return bool(self._read(lambda: self._statements.listed(0, 1)))
 
+    @property
+    def is_restored(self) -> bool:
+        """Whether it was declared restored from a copy."""
+        return "restored" in self._read(self._statements.meta)
+
     def names(self) -> Iterator[str]:
         """Iterate over the ids of all payouts, none of which is read."""
         return (name for page in self._listed(LIST) for _, name, _ in page)

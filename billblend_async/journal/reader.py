@@ -174,6 +174,11 @@ class SqliteReader:
         """
         return self._opened().identity
 
+    @property
+    def is_restored(self) -> bool:
+        """Whether it was declared restored from a copy."""
+        return "restored" in self._meta
+
     def names(self) -> list[str]:
         """List the ids of all payouts, which is cheap: none of them is read.
 

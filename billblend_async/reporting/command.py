@@ -60,7 +60,7 @@ def _add_choice(command: argparse.ArgumentParser) -> None:
         "--until", type=_moment, metavar="TIME", help="only payouts accepted before then"
     )
     command.add_argument("--batch", type=Path, metavar="FILE", help="only payouts of this file")
-    add_reading(command)
+    add_reading(command, reads_only=True)
 
 
 def _moment(text: str) -> float:

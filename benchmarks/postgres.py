@@ -1,4 +1,4 @@
-"""A real PostgreSQL of this machine for tests, started and stopped by them."""
+"""A real PostgreSQL of this machine, started and stopped by whoever measures or tests with it."""
 
 import os
 import pwd
@@ -30,6 +30,7 @@ _SETTINGS: Final = {
     "log_min_messages": "fatal",
 }
 _SCHEMAS: Final = count(1)
+_DATABASES: Final = count(1)
 
 
 def find_programs() -> Path | None:
@@ -54,12 +55,14 @@ class Postgres:
     Args:
         programs: Where its programs are.
         directory: Where its data go.
+        core: The core that all its processes keep to; None for any.
     """
 
-    def __init__(self, programs: Path, directory: Path) -> None:
+    def __init__(self, programs: Path, directory: Path, core: int | None = None) -> None:
         self._programs = programs
         self._data = directory / "data"
         self._directory = directory
+        self._core = core
         self._server: subprocess.Popen[bytes] | None = None
         self._pooler: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
@@ -80,6 +83,13 @@ class Postgres:
         """Name a schema that nobody has used."""
         return f"journal_{os.getpid()}_{next(_SCHEMAS)}"
 
+    def new_database(self) -> str:
+        """Make a database that nobody has used and say how to connect to it."""
+        name = f"database_{next(_DATABASES)}"
+        where = ("-h", "127.0.0.1", "-p", self.port, "-U", "tester")
+        self._call("createdb", *where, name)
+        return f"postgresql://tester@127.0.0.1:{self.port}/{name}"
+
     def make(self) -> Self:
         """Make its data directory."""
         self._call("initdb", "-D", self._data, "-U", "tester", "-A", "trust", "-E", "UTF8", "-N")
@@ -93,6 +103,8 @@ class Postgres:
         self._server = server = self._start(
             self._programs / "postgres", "-D", self._data, *arguments
         )
+        if self._core is not None:  # the processes that it starts inherit it
+            os.sched_setaffinity(server.pid, {self._core})
         until = time.monotonic() + PATIENCE
         while not self._is_ready():
             assert server.poll() is None, "PostgreSQL has ended"
@@ -168,8 +180,12 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres | None]:
-    """Run a server inside the block; None where PostgreSQL is not installed."""
+def running_postgres(core: int | None = None) -> Iterator[Postgres | None]:
+    """Run a server inside the block; None where PostgreSQL is not installed.
+
+    Args:
+        core: The core that all its processes keep to; None for any.
+    """
     programs = find_programs()
     if programs is None:
         assert not is_needed(), MISSING
@@ -178,13 +194,13 @@ def running_postgres() -> Iterator[Postgres | None]:
     # A short path of its own: a socket's path has at most 107 characters, and pytest's
     # directories are closed to the user that the server runs as.
     directory = Path(tempfile.mkdtemp(prefix="billblend-pg-"))
-    server = Postgres(programs, directory).make()
+    server = Postgres(programs, directory, core).make()
     try:
         server.start()
         yield server
     finally:
         server.stop_pooler()
-        server.stop()
+        server.stop(signal.SIGQUIT)  # what is thrown away need not be written down before
         shutil.rmtree(directory, ignore_errors=True)
 
 
