@@ -5,6 +5,7 @@ import datetime as dt
 import json
 import os
 import queue
+import shlex
 import threading
 from collections.abc import Sequence
 from decimal import Decimal
@@ -13,11 +14,21 @@ from typing import ClassVar, Final, TextIO
 
 from .batch import Total, told_status
 from .console import say
+from .legibility import instant
 from .models import Outcome
 from .notation import Notation
 from .snapshot import Group, Snapshot
 
-__all__ = ["JSON_HELP", "WORDS", "JsonLines", "PlainLines", "many", "pace", "span"]
+__all__ = [
+    "JSON_HELP",
+    "WORDS",
+    "JsonLines",
+    "PlainLines",
+    "doubt_text",
+    "many",
+    "pace",
+    "span",
+]
 
 WORDS: Final = {
     Group.APPROVED: "approved",
@@ -41,9 +52,12 @@ written it into the reason of a decision.
             acknowledged, explanation: a payout has ended, or this run has handed it back
   problem   client_orderid, problem: a payout needs a person
   trouble   trouble: why nothing goes on; null once it does
+  doubt     in_doubt, until, doubt, command: payouts that were claimed, by this run or another, of
+            which no answer is known, until when they are asked about at the longest, the same in
+            words, and what lists what needs a person then; in_doubt is 0 once there are none
   progress  seconds, counts, amounts (both by group: approved, waiting, refused, needs-person,
-            awaiting-approval, unfinished), phases, per_second, seconds_left, under_way, stopping;
-            every five seconds
+            awaiting-approval, unfinished), phases, per_second, seconds_left, under_way, stopping,
+            in_doubt, doubt_until; every five seconds
   finished  exit_status, interrupted, results (the file, or null), totals: status, currency,
             payouts, amount; a run that is killed or cut off ends without it
 """
@@ -111,6 +125,8 @@ class _Lines:
         self._due = self.between
         self._has_begun = False
         self._told_trouble: str | None = None
+        self._doubt_since: float | None = None
+        self._has_told_doubt = False
 
     def close(self) -> None:
         """Write what is left."""
@@ -124,6 +140,21 @@ class _Lines:
         """Tell, once, that nothing was told before."""
         begins, self._has_begun = not self._has_begun, True
         return begins
+
+    def _doubt_turns(self, snapshot: Snapshot) -> bool:
+        """Tell whether it is time to say that payouts are in doubt, or that none is any more.
+
+        A doubt that is cleared up within moments is worth nobody's attention.
+        """
+        if not snapshot.in_doubt:
+            self._doubt_since = None
+        elif self._doubt_since is None:
+            self._doubt_since = snapshot.seconds
+        since = self._doubt_since
+        lasts = since is not None and snapshot.seconds - since >= _LASTING
+        turns = lasts if not self._has_told_doubt else since is None
+        self._has_told_doubt ^= turns
+        return turns
 
     def _is_time(self, snapshot: Snapshot) -> bool:
         """Tell whether it is time to say how far the run is; what was missed is not made up for."""
@@ -157,6 +188,9 @@ class PlainLines(_Lines):
         for case in snapshot.news:
             self._scribe.write(f"{case.client_orderid} needs a person: {case.text}")
         self._tell_trouble(snapshot)
+        if self._doubt_turns(snapshot):
+            told = doubt_text(snapshot, self._notation) or "nothing is in doubt any more"
+            self._scribe.write(f"{span(snapshot.seconds)}: {told}")
         if self._is_time(snapshot):
             self._scribe.write(_progress(snapshot, self._notation))
 
@@ -201,6 +235,14 @@ class JsonLines(_Lines):
         if snapshot.trouble != self._told_trouble:
             self._told_trouble = snapshot.trouble
             self._write("trouble", trouble=snapshot.trouble)
+        if self._doubt_turns(snapshot):
+            self._write(
+                "doubt",
+                in_doubt=snapshot.in_doubt,
+                until=_utc(snapshot.doubt_until),
+                doubt=doubt_text(snapshot, Notation()),
+                command=_list_command(snapshot),
+            )
         if self._is_time(snapshot):
             self._write("progress", **_numbers(snapshot))
 
@@ -246,7 +288,7 @@ class JsonLines(_Lines):
         )
 
     def _write(self, event: str, **fields: object) -> None:
-        at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        at = _utc(dt.datetime.now(dt.UTC).timestamp())
         self._scribe.write(json.dumps({"event": event, "at": at, **fields}))
 
 
@@ -274,6 +316,35 @@ def pace(per_second: float, what: str, notation: Notation) -> str:
     return f"{notation.tenths(per_second)} {what}per second"
 
 
+def doubt_text(snapshot: Snapshot, notation: Notation) -> str | None:
+    """Say how many payouts are in doubt, how long they are asked about, and what comes then."""
+    until = snapshot.doubt_until
+    if not snapshot.in_doubt or until is None:
+        return None
+    left = until - snapshot.at
+    how_long = "until the gateway answers"
+    if left > 0:
+        how_long = f"until {instant(until)} UTC at the longest ({span(left)} from now)"
+    they = "It is" if snapshot.in_doubt == 1 else "They are"
+    return (
+        f"{many(snapshot.in_doubt, notation)} in doubt: claimed, by this run or another, and no "
+        f"answer is known. {they} asked about {how_long}; what is in doubt then needs a person: "
+        f"{_list_command(snapshot)}"
+    )
+
+
+def _list_command(snapshot: Snapshot) -> str:
+    return f"billblend attention list --journal {shlex.quote(snapshot.journal)}"
+
+
+def _utc(at: float | None) -> str | None:
+    """Write an instant for machines."""
+    if at is None:
+        return None
+    told = dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="milliseconds")
+    return told.replace("+00:00", "Z")
+
+
 def _progress(snapshot: Snapshot, notation: Notation) -> str:
     """Say in one line how far a run is."""
     told = []
@@ -287,6 +358,9 @@ def _progress(snapshot: Snapshot, notation: Notation) -> str:
         line += f"; {pace(snapshot.per_second, 'finished ', notation)}"
     if snapshot.seconds_left and not snapshot.is_stopping:
         line += f"; about {span(snapshot.seconds_left)} left"
+    if snapshot.in_doubt and snapshot.doubt_until is not None:
+        count = notation.count(snapshot.in_doubt)
+        line += f"; {count} in doubt, until {instant(snapshot.doubt_until)} UTC"
     return line
 
 
@@ -306,6 +380,8 @@ def _numbers(snapshot: Snapshot) -> dict[str, object]:
         "seconds_left": None if left is None else round(left),
         "under_way": snapshot.under_way,
         "stopping": snapshot.is_stopping,
+        "in_doubt": snapshot.in_doubt,
+        "doubt_until": _utc(snapshot.doubt_until),
     }
 
 

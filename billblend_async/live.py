@@ -83,11 +83,13 @@ class Watch:
         tally: Where its payouts stand.
         view: Who is shown it.
         ending: Whether it is ending early.
+        journal: The journal, as the user has named it.
     """
 
     tally: Tally
     view: View
     ending: Ending
+    journal: str = ""
     _began: float = attrs.field(factory=time.monotonic, init=False)
     _answers: int = attrs.field(default=0, init=False)
     _heard_at: float = attrs.field(factory=time.monotonic, init=False)
@@ -134,4 +136,6 @@ class Watch:
             trouble_seconds=now - self._trouble_since,
             under_way=client.in_flight,
             is_stopping=self.ending.is_stopping,
+            at=time.time(),
+            journal=self.journal,
         )

@@ -16,7 +16,6 @@ from .errors import JournalError, SendingStopped
 from .links import Links, journaled
 from .live import View, Watch, make_view
 from .models import Deadlines, Flow, Outcome
-from .notation import Notation
 from .places import Place
 from .polling import Polling
 from .replacement import remove_leftovers
@@ -89,7 +88,7 @@ async def run_payouts(
     view = make_view(plan.title, batch.notation, as_json=plan.as_json)
     # Outside the view: a terminal that takes nothing keeps neither a view nor a run from being cut.
     with _ending(plan, view) as ending:
-        watch = Watch(tally=tally, view=view, ending=ending)
+        watch = Watch(tally=tally, view=view, ending=ending, journal=str(plan.journal))
         return await _shown(settings, batch, plan, run, watch)
 
 
@@ -120,7 +119,7 @@ async def _shown(
         if is_written:
             watch.ending.last_words = "cut off, after the results were written"
     if unread is None:
-        _print_end(plan, batch.notation, told, outcomes, is_written=is_written)
+        _print_end(plan, batch, told, outcomes, is_written=is_written)
     if is_interrupted:
         left = f"{_unfinished(batch, outcomes)}; " if unread is None else ""
         say(f"interrupted; {left}{plan.again}")
@@ -220,7 +219,7 @@ def _exit_status(
 
 def _print_end(
     plan: Plan,
-    notation: Notation,
+    batch: Batch,
     told: Iterable[Total],
     outcomes: Mapping[str, Outcome],
     *,
@@ -231,8 +230,9 @@ def _print_end(
     from .screen import make_console
 
     console = make_console(stderr=plan.as_json)
-    print_totals(console, told, notation)
-    print_problems(console, outcomes.values())
+    print_totals(console, told, batch.notation)
+    names = [row.request.client_orderid for row in batch.rows]
+    print_problems(console, [outcomes[name] for name in names if name in outcomes])
     if is_written:
         console.print(f"Results: {plan.out}", markup=False, highlight=False, soft_wrap=True)
 

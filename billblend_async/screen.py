@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.segment import Segment
 
 from .batch import Total
-from .lines import WORDS, many, pace, span
+from .lines import WORDS, doubt_text, many, pace, span
 from .models import Outcome
 from .notation import Notation
 from .snapshot import Group, Phase, Snapshot
@@ -233,7 +233,8 @@ def _notes(shot: Snapshot, width: int, notation: Notation) -> list[Line]:
     if shot.trouble is not None:
         told = f"for {span(shot.trouble_seconds)}: {shot.trouble}"
         lines += [[(line, "bold red")] for line in textwrap.wrap(told, width)[:3]]
-    return lines
+    doubt = doubt_text(shot, notation) or ""
+    return lines + [[(line, "yellow")] for line in textwrap.wrap(doubt, width)[:6]]
 
 
 def _bars(shot: Snapshot, width: int, glyphs: _Glyphs, notation: Notation) -> list[Line]:

@@ -72,6 +72,11 @@ class Snapshot:
         trouble_seconds: For how long that has been so.
         under_way: Requests whose answers are waited for.
         is_stopping: Whether the run is ending early.
+        in_doubt: How many were claimed, by this run or an earlier one, and nobody knows whether
+            anything took effect.
+        doubt_until: When the last of those comes to need a person, in seconds since the epoch.
+        at: When this was, in seconds since the epoch.
+        journal: The journal, as the user has named it.
     """
 
     seconds: float
@@ -92,6 +97,10 @@ class Snapshot:
     trouble_seconds: float = 0.0
     under_way: int = 0
     is_stopping: bool = False
+    in_doubt: int = 0
+    doubt_until: float | None = None
+    at: float = 0.0
+    journal: str = ""
 
     @property
     def over(self) -> int:

@@ -15,6 +15,7 @@ from .observer import Command, Observer, SendEnd, StatusEnd
 from .payout import Payout, outcome
 from .request import PayoutRequest
 from .snapshot import Case, Group, Phase, Snapshot
+from .uncertainty import Uncertainty
 
 __all__ = ["Tally"]
 
@@ -97,6 +98,7 @@ class Tally(Observer):
         self._people: deque[Case] = deque(maxlen=_SHOWN)
         self._refusals: deque[Case] = deque(maxlen=_SHOWN)
         self._news: list[Case] = []
+        self._doubts = Uncertainty()
         self._finished = self._steps = 0
         self._begin()
 
@@ -119,14 +121,17 @@ class Tally(Observer):
 
     def joined(self, payout: Payout) -> None:
         """Take in where a payout stands when the run comes to it."""
+        self._doubt(payout, is_lost=True)
         self._follow(payout, is_earlier=True)
 
     def changed(self, payout: Payout, event: Event) -> None:  # noqa: ARG002 - what it is told
         """Take in a change."""
+        self._doubt(payout, is_lost=False)
         self._follow(payout)
 
     def overtaken(self, payout: Payout) -> None:
         """Take in where another process has led a payout."""
+        self._doubt(payout, is_lost=True)
         self._follow(payout)
 
     def asked(
@@ -141,16 +146,18 @@ class Tally(Observer):
 
     def sent(
         self,
-        payout: Payout,  # noqa: ARG002 - what it is told
-        command: Command,  # noqa: ARG002 - likewise
+        payout: Payout,
+        command: Command,  # noqa: ARG002 - what it is told
         answer: SendEnd,
         seconds: float,  # noqa: ARG002 - likewise
     ) -> None:
-        """Take note that the gateway answers."""
+        """Take note that the gateway answers, or that its answer is lost."""
+        self._doubt(payout, is_lost=answer == "unknown")
         self.answers += answer in {"accepted", "refused"}
 
     def hear(self, told: Outcome) -> None:
         """Take in how the run has handed a payout back."""
+        self._doubts.drop(told.client_orderid)
         if isinstance(told.problem, SendingStopped):
             self._move(told, _Standing(Group.UNFINISHED, None, is_over=True))
         elif told.problem is not None:
@@ -168,6 +175,8 @@ class Tally(Observer):
         trouble_seconds: float = 0.0,
         under_way: int = 0,
         is_stopping: bool = False,
+        at: float = 0.0,
+        journal: str = "",
     ) -> Snapshot:
         """Tell where all payouts stand; ask for it again and again, since it takes the pace too.
 
@@ -177,6 +186,8 @@ class Tally(Observer):
             trouble_seconds: Likewise.
             under_way: Likewise.
             is_stopping: Likewise.
+            at: Likewise.
+            journal: Likewise.
         """
         per_second = self._pace.take(seconds, self._finished)
         # Long before the first payout ends, the steps that all have made tell when the last will.
@@ -208,7 +219,15 @@ class Tally(Observer):
             trouble_seconds=trouble_seconds,
             under_way=under_way,
             is_stopping=is_stopping,
+            in_doubt=len(self._doubts),
+            doubt_until=self._doubts.until,
+            at=at,
+            journal=journal,
         )
+
+    def _doubt(self, payout: Payout, *, is_lost: bool) -> None:
+        if payout.client_orderid in self._requests:
+            self._doubts.see(payout, is_lost=is_lost)
 
     def _follow(self, told: Payout | Outcome, *, is_earlier: bool = False) -> None:
         state = told.state

@@ -132,9 +132,10 @@ ARROWS: dict[str, set[str]] = {
     | {"redirects"},
     "console": set(),
     "snapshot": set(),
-    "tally": VALUES | {"events", "payout", "observer", "snapshot"},
+    "uncertainty": VALUES | {"payout"},
+    "tally": VALUES | {"events", "payout", "observer", "snapshot", "uncertainty"},
     "ending": {"console"},
-    "lines": VALUES | {"batch", "console", "notation", "snapshot"},
+    "lines": VALUES | {"batch", "console", "legibility", "notation", "snapshot"},
     "screen": VALUES | {"batch", "lines", "notation", "snapshot"},
     "live": VALUES
     | {"batch", "client", "console", "ending", "lines", "notation", "orchestrator", "screen"}
@@ -192,7 +193,7 @@ PURE = (
     | {"errors", "diagram", "legibility", "polling", "wire", "keys", "signing", "callbacks"}
     | {"batch", "cells", "sheets", "workbook", "results", "formulas", "likeness", "notation"}
     | {"remarks"}
-    | {"remedies", "snapshot", "standing", "summary", "tally", "timeline"}
+    | {"remedies", "snapshot", "standing", "summary", "tally", "timeline", "uncertainty"}
 )
 PURE_SANDBOX = {  # the model of the gateway, without its server
     f"sandbox.{name}"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from payouts import PATHS, finished, fold, opened, payout_in, request
+from payouts import PATHS, START, finished, fold, opened, payout_in, request
 
 from billblend_async.batch import Total
-from billblend_async.lines import JsonLines, PlainLines, span
+from billblend_async.lines import JsonLines, PlainLines, doubt_text, span
 from billblend_async.models import State
 from billblend_async.notation import Notation
 from billblend_async.payout import outcome
@@ -170,6 +170,78 @@ class TestJson:
         [line] = written(view, paper)
         assert told.redirect_to not in line
         assert "awaiting-receiver" == json.loads(line)["status"]
+
+
+def doubtful() -> list[Snapshot]:
+    """Make the snapshots of a run that begins with what a killed one has claimed."""
+    tally = Tally([request("po-1"), request("po-2")])
+    shots = []
+    for second in range(25):
+        if second == 1:
+            for name in ("po-1", "po-2"):
+                tally.joined(payout_in(State.PAYING, client_orderid=name))
+        if second == 15:
+            for name in ("po-1", "po-2"):
+                tally.changed(payout_in(State.ATTENTION, client_orderid=name), opened())
+        at = START + 11 + 600 + second
+        shots.append(tally.snapshot(float(second), at=at, journal="my payouts.db"))
+    return shots
+
+
+class TestDoubt:
+    def test_in_a_log(self) -> None:
+        """A log says once how many are in doubt, until when that may last, and what comes then."""
+        paper = Paper()
+        view = PlainLines(paper, Notation())
+        for shot in doubtful():
+            view.show(shot)
+        lines = written(view, paper)
+        [told] = [line for line in lines if "in doubt:" in line]
+        claimed, asked = told.split(". ")
+        whose = "by this run or another, and no answer is known"
+        assert f"3 s: 2 payouts in doubt: claimed, {whose}" == claimed
+        assert asked == (
+            "They are asked about until 2027-01-15 08:15:11 UTC at the longest (4 min 57 s from "
+            "now); what is in doubt then needs a person: "
+            "billblend attention list --journal 'my payouts.db'"
+        )
+        assert sum("; 2 in doubt, until 2027-01-15 08:15:11 UTC" in line for line in lines) == 1
+        assert "15 s: nothing is in doubt any more" in lines
+
+    def test_for_machines(self) -> None:
+        """A machine is told when doubts begin and end, with the numbers."""
+        paper = Paper()
+        view = JsonLines(paper)
+        for shot in doubtful():
+            view.show(shot)
+        events = [json.loads(line) for line in written(view, paper)]
+        first, last = [each for each in events if each["event"] == "doubt"]
+        assert (2, "2027-01-15T08:15:11.000Z") == (first["in_doubt"], first["until"])
+        assert "billblend attention list --journal 'my payouts.db'" == first["command"]
+        assert first["doubt"].startswith("2 payouts in doubt: ")
+        assert (0, None, None) == (last["in_doubt"], last["until"], last["doubt"])
+        counts = [each["in_doubt"] for each in events if each["event"] == "progress"]
+        assert [2, 2, 0, 0] == counts
+
+    def test_short_ones(self) -> None:
+        """A doubt that is cleared up within moments is told to nobody."""
+        tally, paper = Tally([request()]), Paper()
+        view = PlainLines(paper, Notation())
+        tally.joined(payout_in(State.PAYING))
+        view.show(tally.snapshot(0.0))
+        tally.changed(payout_in(State.AWAITING_FINAL), opened())
+        view.show(tally.snapshot(1.0))
+        view.show(tally.snapshot(5.0))
+        assert not any("doubt" in line for line in written(view, paper))
+
+    def test_overdue(self) -> None:
+        """What has been in doubt for longer than it may be is decided by the next answer."""
+        tally = Tally([request()])
+        tally.joined(payout_in(State.PAYING))
+        told = doubt_text(tally.snapshot(0.0, at=START + 10_000, journal="j.db"), Notation())
+        assert told is not None
+        assert "1 payout in doubt" in told
+        assert "It is asked about until the gateway answers; what is in doubt then" in told
 
 
 class TestReaders:

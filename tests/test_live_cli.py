@@ -1,6 +1,7 @@
 """What is seen of a run, with the command as people run it: on terminals, in logs, by machines."""
 
 import asyncio
+import datetime as dt
 import json
 import os
 import re
@@ -190,6 +191,50 @@ class TestJson:
         (desk.folder / "payouts.csv").write_text("client_orderid\n")
         status, out, error = await desk.pay(desk.folder / "payouts.csv", "--json")
         assert (3, "", True) == (status, out, "header" in error)
+
+
+class TestDoubt:
+    async def test_after_a_kill(self, desk: Desk) -> None:
+        """After kill -9, the next run says what is in doubt, until when, and what comes then."""
+        desk.sandbox.faults.set("payout-pay", "drop_before")
+        file = desk.write(3, accounts=[GOOD])
+        killed = await desk.start(*pay_arguments(file), "--json", *FAST)
+        first = await doubt_of(killed)
+        killed.kill()
+        await killed.communicate()
+        desk.sandbox.faults.clear()
+
+        again = await desk.start(*pay_arguments(file), "--json", *FAST)
+        told = await doubt_of(again)
+        assert (3, first["until"]) == (told["in_doubt"], told["until"])
+        until = dt.datetime.fromisoformat(told["until"])
+        assert 800 < (until - dt.datetime.now(dt.UTC)).total_seconds() < 900
+        assert "billblend attention list --journal payouts.db" == told["command"]
+        again.send_signal(signal.SIGINT)
+        await again.communicate()
+        process = await desk.start(*pay_arguments(file), *FAST)
+        assert process.stdout is not None
+        line = await process.stdout.readline()
+        while line and b"in doubt" not in line:
+            line = await process.stdout.readline()
+        assert b"3 payouts in doubt: claimed, by this run or another" in line
+        process.kill()
+        await process.communicate()
+        async with on(desk, *pay_arguments(file), *FAST) as terminal:
+            await terminal.sees("3 payouts in doubt", "UTC at the longest", "attention list")
+            terminal.press(CTRL_C)
+            assert 2 == await terminal.ended()
+        assert 0 == len(desk.sandbox.gateway.ledger)
+
+
+async def doubt_of(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    """Read events until one tells of payouts in doubt."""
+    assert process.stdout is not None
+    async for line in process.stdout:
+        told: dict[str, Any] = json.loads(line)
+        if told["event"] == "doubt":
+            return told
+    raise AssertionError("the run has ended without a word of doubt")
 
 
 class TestEnding:

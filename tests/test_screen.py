@@ -5,6 +5,7 @@ import re
 import time
 from decimal import Decimal
 
+import attrs
 import pytest
 from payouts import PATHS, finished, fold, opened, payout_in, request
 from rich.console import Console
@@ -135,6 +136,19 @@ class TestPicture:
             place = next(n for n, line in enumerate(lines) if word in line and n > 2)
             assert "" == lines[place - 1].strip(), word
         assert len(lines) - lines.index("latest problems") >= 4
+
+    @pytest.mark.parametrize(("width", "height"), SIZES)
+    def test_doubt(self, width: int, height: int) -> None:
+        """What is in doubt is said below the title, and fits."""
+        shot = attrs.evolve(busy(), in_doubt=3, doubt_until=900.0, at=600.0, journal="payouts.db")
+        lines = picture(plain(width, height), shot)
+        assert 1 <= len(lines) < max(height, 2)
+        assert max(map(len, lines)) < width
+        if width >= 80:
+            told = " ".join(line.strip() for line in lines[1:5])
+            assert "3 payouts in doubt: claimed, by this run or another" in told
+            assert "until 1970-01-01 00:15:00 UTC at the longest (5 min 00 s from now)" in told
+            assert "needs a person: billblend attention list --journal payouts.db" in told
 
     def test_trouble_and_stopping(self) -> None:
         """Trouble and an early end are said right below the title, whole."""

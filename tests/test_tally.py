@@ -280,6 +280,46 @@ class TestCases:
         assert doubt.sentence in shot.cases[0].text
 
 
+class TestDoubt:
+    def test_what_an_earlier_run_has_claimed(self) -> None:
+        """What was claimed before this run is in doubt until something is known of it."""
+        tally = Tally([request("a"), request("b"), request("c")])
+        tally.joined(payout_in(State.PAYING, client_orderid="a"))
+        tally.joined(payout_in(State.CHECKING, client_orderid="b"))
+        tally.joined(payout_in(State.VALIDATING, client_orderid="c"))
+        tally.joined(payout_in(State.PAYING, client_orderid="stranger"))
+        shot = tally.snapshot(0.0)
+        assert (2, START + 11 + 900) == (shot.in_doubt, shot.doubt_until)
+        told(tally, payout_in(State.AWAITING_FINAL, client_orderid="a"))
+        shot = tally.snapshot(1.0)
+        assert (1, START + 1 + 900) == (shot.in_doubt, shot.doubt_until)
+        told(tally, payout_in(State.ATTENTION, client_orderid="b"))
+        shot = tally.snapshot(2.0)
+        assert (0, None) == (shot.in_doubt, shot.doubt_until)
+
+    def test_what_is_under_way(self) -> None:
+        """A request of this run is in doubt once its answer is lost, and not before."""
+        tally = told(Tally([request()]), payout_in(State.PAYING))
+        assert 0 == tally.snapshot(0.0).in_doubt
+        tally.sent(payout_in(State.PAYING), "payout-pay", "unknown", 1.0)
+        assert 1 == tally.snapshot(1.0).in_doubt
+        told(tally, payout_in(State.PAYING))  # a callback came, which is believed in nothing
+        assert 1 == tally.snapshot(2.0).in_doubt
+        tally.sent(payout_in(State.AWAITING_FINAL), "payout-pay", "accepted", 1.0)
+        assert 0 == tally.snapshot(3.0).in_doubt
+
+    def test_handed_back(self) -> None:
+        """What this run asks about no more is not told to be asked about."""
+        payout = payout_in(State.PAYING)
+        tally = Tally([request()])
+        tally.joined(payout)
+        tally.hear(outcome(payout))
+        assert (0, 1) == (
+            tally.snapshot(0.0).in_doubt,
+            tally.snapshot(0.0).counts[Group.UNFINISHED],
+        )
+
+
 class TestPace:
     def test_steady(self) -> None:
         """Ten ends a second are ten a second, and the rest takes as long as that says."""
