@@ -12,6 +12,7 @@ from .errors import DecisionRefused, PayoutNotFound
 from .legibility import legible
 from .limits import amounts_text
 from .models import Outcome
+from .notation import Notation
 from .preflight import confirm
 from .settings import read_settings
 
@@ -27,9 +28,11 @@ def acknowledge(arguments: argparse.Namespace, batch: Batch | None) -> int:
         if not shown:
             print("No payout that needs a person fits the filter.")
             return 0
+        notation = Notation() if batch is None else batch.notation
+        what = f"acknowledge this of {notation.count(len(shown))} payout(s)"
         confirm(
-            f"acknowledge this of {len(shown):,} payout(s): {amounts_text(shown)}",
-            [_question(told, arguments.alarm) for told in shown],
+            f"{what}: {amounts_text(shown, notation)}",
+            [_question(told, arguments.alarm, notation) for told in shown],
             endpoint=read_settings(os.environ).endpoint,
             journal=arguments.journal,
             is_given=arguments.yes,
@@ -82,10 +85,10 @@ async def _acknowledge(arguments: argparse.Namespace, shown: Sequence[Outcome]) 
     return decided
 
 
-def _question(told: Outcome, alarm: str | None) -> str:
+def _question(told: Outcome, alarm: str | None, notation: Notation) -> str:
     """Write what is about to be acknowledged of a payout."""
     odd = (f"\n  {word}: {legible(sentence)}" for word, sentence in _chosen(told, alarm))
-    amount = f"{told.amount:,f} {told.currency}"
+    amount = f"{notation.amount(told.amount)} {told.currency}"
     return f"{told.client_orderid}: {amount}, {told.status or told.state}{''.join(odd)}"
 
 

@@ -154,7 +154,7 @@ ARROWS: dict[str, set[str]] = {
     "declarations": {"desk", "founding", "places", "settings"},
     "takeover": {"engines", "places"},
     "acknowledgements": VALUES
-    | {"batch", "console", "desk", "legibility", "limits", "preflight", "settings"},
+    | {"notation", "batch", "console", "desk", "legibility", "limits", "preflight", "settings"},
     "decisions": {
         "acknowledgements",
         "batch",

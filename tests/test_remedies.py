@@ -71,7 +71,10 @@ def test_doubts(doubt: Doubt) -> None:
 def test_alarms(alarm: Alarm) -> None:
     """What does not fit about a finished payout can be acknowledged, and then nothing is left."""
     payout = fold(*ALARM_PATHS[alarm])
-    seen = evolve(payout, Acknowledged(at=START + 300, who="ann", why="asked"))
+    told = tuple(each.number for each in payout.findings)
+    seen = evolve(
+        payout, Acknowledged(at=START + 300, who="ann", why="asked", findings=told, error=False)
+    )
 
     assert ["status", "acknowledge"] == verbs(commands(payout))
     assert [] == commands(seen)
