@@ -75,24 +75,26 @@ def is_cleared(
         ConfigurationError: The journal is none, or nobody says yes.
         JournalError: The journal cannot be read, or is somebody else's.
     """
-    if arguments.journal is not None:
-        arguments.journal.check(must_exist=False)
+    journal: Place | None = arguments.journal
+    out: Path | None = arguments.out
+    if journal is not None:
+        journal.check(must_exist=False)
     look = partial(
         survey,
         batch,
-        arguments.journal,
+        journal,
         settings,
         flow=flow,
         pay=pay,
         similar_ids=arguments.similar_ids,
     )
     found = look()
-    if None not in (arguments.journal, arguments.out) and not found.is_restored:
-        _check_results(found, arguments.journal, arguments.out)
+    if journal is not None and out is not None and not found.is_restored:
+        _check_results(found, journal, out)
     moving = found.moving
     told = remarks(batch, {request.client_orderid for request in moving})
-    if arguments.dry_run:
-        print("without a journal:" if arguments.journal is None else f"{_with(arguments.journal)}:")
+    if arguments.dry_run or journal is None:  # only a dry run goes without one
+        print("without a journal:" if journal is None else f"{_with(journal)}:")
         for group in found.groups():
             print(group)
         for remark in told:
@@ -110,7 +112,7 @@ def is_cleared(
             found.groups(),
             told,
             endpoint=settings.endpoint,
-            journal=arguments.journal,
+            journal=journal,
             is_given=arguments.yes,
         )
         # The question may have stood for an hour, in which a journal can be replaced by a copy.
