@@ -161,14 +161,16 @@ class TestLookingUp:
         assert found[-2] is None
         await journal.aclose()
 
-    def test_many_pages(self, path: Path) -> None:
+    def test_many_pages(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Payouts of many pages are found, and those that are not there are told at their place."""
+        monkeypatch.setattr(reader, "LIST", 100)
         count = 2 * reader.PAGE + 3
         write_journal(path, mixed(count))
         held = {payout.client_orderid: payout for payout in read(path)}
         asked = [name for each in held for name in (each, f"no-{each}")]
         with SqliteReader(path) as opened:
             found = [payout and without_link(payout) for payout in opened.find(asked)]
+            assert list(opened.names()) == list(held)
         assert found == [held.get(name) for name in asked]
 
     @pytest.mark.parametrize("is_made", [False, True])
@@ -288,8 +290,8 @@ class TestLookingUp:
         write_journal(path, mixed(1))
         looking = SqliteReader(path)
         with looking:
-            assert looking.names()
-        for ask in (looking.owner, looking.names, lambda: next(looking.payouts())):
+            assert list(looking.names())
+        for ask in (looking.owner, lambda: list(looking.names()), lambda: next(looking.payouts())):
             with pytest.raises(ClosedError):
                 ask()
 
