@@ -82,6 +82,7 @@ def is_cleared(
         flow=flow,
         pay=pay,
         similar_ids=arguments.similar_ids,
+        is_dry=arguments.dry_run,
     )
     if found.is_first and None not in (arguments.journal, arguments.out):
         _check_first(batch, arguments.journal, arguments.out)
