@@ -138,11 +138,15 @@ class Place(Protocol):
         """Make the journal, to run payouts from."""
         ...
 
-    def lookup(self, owner: "Owner") -> AbstractContextManager[Lookup]:
+    def lookup(self, owner: "Owner", *, is_sending: bool = True) -> AbstractContextManager[Lookup]:
         """Open it for somebody who is about to run payouts, and change nothing.
 
+        Args:
+            owner: Whose payouts it must hold.
+            is_sending: Whether it must take what a run writes; it need not for a dry run.
+
         Raises:
-            JournalError: It cannot be read, or is somebody else's.
+            JournalError: It cannot be read or written, or is somebody else's.
         """
         ...
 
@@ -203,7 +207,7 @@ class FilePlace:
         return SqliteJournal(self.path)
 
     @contextlib.contextmanager
-    def lookup(self, owner: "Owner") -> Iterator[Lookup]:
+    def lookup(self, owner: "Owner", *, is_sending: bool = True) -> Iterator[Lookup]:  # noqa: ARG002 - a run itself opens the file before it sends
         """Open the file for questions before a run."""
         from .journal.reader import SqliteReader
 
@@ -303,10 +307,10 @@ class DatabasePlace:
         return PostgresJournal(self.url, key=self.read_key(), schema=self.schema)
 
     @contextlib.contextmanager
-    def lookup(self, owner: "Owner") -> Iterator[Lookup]:
+    def lookup(self, owner: "Owner", *, is_sending: bool = True) -> Iterator[Lookup]:
         """Open it for questions before a run."""
         with self._reader() as reader:
-            reader.check(owner)
+            reader.check(owner, is_sending=is_sending)
             yield reader
 
     def reader(self) -> "PostgresReader":

@@ -87,6 +87,7 @@ def is_cleared(
         flow=flow,
         pay=pay,
         similar_ids=arguments.similar_ids,
+        is_dry=arguments.dry_run,
     )
     found = look()
     if journal is not None and out is not None and not found.is_restored:

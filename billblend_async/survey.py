@@ -130,6 +130,7 @@ def survey(
     flow: Flow,
     pay: bool,
     similar_ids: bool = False,
+    is_dry: bool = False,
 ) -> Survey:
     """Compare a file with the journal, which is not changed, before anything is sent.
 
@@ -140,13 +141,14 @@ def survey(
         flow: Which way the payouts are to go.
         pay: Whether they are to be paid, or only checked.
         similar_ids: Whether new ids may look like others of the file or of the journal.
+        is_dry: Whether nothing is sent afterwards, so that the journal need not take writes.
 
     Raises:
         InvalidInput: The journal holds ids of the file for other payouts, or new ones look like
             others; every line is named.
         JournalError: The journal cannot be read, or is somebody else's.
     """
-    held = _find(batch, journal, settings, compares_ids=not similar_ids)
+    held = _find(batch, journal, settings, compares_ids=not similar_ids, is_sending=not is_dry)
     found, problems = held.payouts, list(held.similar)
     for row in batch.rows:
         payout = found.get(row.request.client_orderid)
@@ -237,7 +239,12 @@ class _Held:
 
 
 def _find(
-    batch: Batch, journal: Place | None, settings: Settings, *, compares_ids: bool = False
+    batch: Batch,
+    journal: Place | None,
+    settings: Settings,
+    *,
+    compares_ids: bool = False,
+    is_sending: bool = True,
 ) -> _Held:
     """Look a file up in the journal, and compare its ids with all the others if that is wanted."""
     if journal is None:
@@ -249,7 +256,7 @@ def _find(
     names = [row.request.client_orderid for row in batch.rows]
     known: dict[str, Payout] = {}
     patience = Patience(f"looking the file's payouts up in {journal.title}", len(names))
-    with journal.lookup(owner) as lookup:
+    with journal.lookup(owner, is_sending=is_sending) as lookup:
         for done, (name, payout) in enumerate(zip(names, lookup.find(names), strict=True)):
             patience.hear(done)
             if payout is not None:

@@ -1,6 +1,7 @@
 """The command over a journal in PostgreSQL: a real server, and the gateway's own books."""
 
 import asyncio
+import os
 import re
 import signal
 from collections import Counter
@@ -11,9 +12,15 @@ from urllib.request import urlopen
 import psycopg
 import pytest
 from desk import Desk, ended, open_desk
+from servers import tls_contexts
 
 from benchmarks.postgres import MISSING, Postgres, running_postgres
+from billblend_async.doctor.findings import Finding
+from billblend_async.doctor.records import examine_journal
+from billblend_async.journal import connections
+from billblend_async.journal.connections import is_local
 from billblend_async.journal.migrations import VERSION
+from billblend_async.places import DatabasePlace
 from billblend_async.wire import RequestKind
 
 FAST = ("--poll", "0.1:0.2")
@@ -346,6 +353,94 @@ async def test_what_is_shown_holds_no_link(ready: Desk, server: Postgres) -> Non
     assert link.rpartition("/")[2] not in out
 
 
+async def looked_at(desk: Desk, url: str) -> dict[str, Finding]:
+    """Give what the doctor finds of a journal, by what it is about."""
+    place = DatabasePlace(url, desk.environ)
+    return {one.about: one for one in await asyncio.to_thread(examine_journal, place, None)}
+
+
+async def test_a_session_that_only_reads(ready: Desk, server: Postgres) -> None:
+    """Where a setting forbids to write, no run begins, and a dry run and a report are given."""
+    query(ready, server, "CREATE ROLE hot LOGIN SUPERUSER")
+    query(ready, server, "ALTER ROLE hot SET default_transaction_read_only = on")
+    await nothing_is_written(ready, server.url.replace("tester", "hot"), "read_only is on, so")
+
+
+async def test_a_standby(desk: Desk) -> None:
+    """From a standby no run begins, and a dry run and a report are given."""
+    with running_postgres() as server:
+        if server is None:
+            pytest.skip(MISSING)
+        status, _, error = await desk.billblend("journal", "init", "--journal", server.url)
+        assert (0, "") == (status, error)
+        await pay(desk, server, desk.write(1, "first.csv", prefix="first-"))
+        [(data,)] = query(desk, server, "SHOW data_directory")
+        (Path(str(data)) / "standby.signal").touch()
+        server.restart()
+        await nothing_is_written(desk, server.url, "the server is a standby, which takes no")
+
+
+async def nothing_is_written(desk: Desk, url: str, reason: str) -> None:
+    """See that a journal is read only, which is told before anything is sent or written."""
+    file = desk.write(2, accounts=[GOOD])
+    sends = desk.sends
+    given = ("--journal", url, "--out", "none.csv", *FAST)
+    status, _, error = await desk.billblend("pay", file, *given)
+    assert 4 == status
+    assert reason in error
+    assert not (desk.folder / "none.csv").exists()
+    status, out, error = await desk.billblend("pay", file, *given, "--dry-run")
+    assert (0, "") == (status, error)
+    assert "2 new" in out
+    assert sends == desk.sends
+    finding = (await looked_at(desk, url))["journal writes"]
+    assert reason in finding.told
+    assert "warning" == finding.verdict
+
+
+async def test_a_way_that_others_see(
+    ready: Desk, server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of another machine that is reached without TLS is a warning, and with TLS none."""
+    assert "journal TLS" not in await looked_at(ready, server.url)
+    monkeypatch.setattr(connections, "is_local", lambda *_: False)
+    finding = (await looked_at(ready, server.url))["journal TLS"]
+    assert "warning" == finding.verdict
+    assert "sslmode=verify-full" in finding.remedy
+
+    tls_contexts(ready.folder)
+    [(directory,)] = query(ready, server, "SHOW data_directory")
+    owner, file = Path(str(directory)).stat(), Path(str(directory)) / "tls.pem"
+    file.write_bytes((ready.folder / "gateway.pem").read_bytes())
+    os.chown(file, owner.st_uid, owner.st_gid)
+    file.chmod(0o600)
+    for name in ("ssl_cert_file", "ssl_key_file"):
+        query(ready, server, f"ALTER SYSTEM SET {name} = '{file}'")
+    query(ready, server, "ALTER SYSTEM SET ssl = on")
+    server.restart()
+    trusted = f"sslmode=verify-full&sslrootcert={ready.folder / 'gateway.pem'}"
+    findings = await looked_at(ready, f"{server.url}?{trusted}")
+    assert "ok" == findings["journal server"].verdict
+    assert "journal TLS" not in findings
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "expected"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("localhost", "::1", True),
+        ("/var/run/postgresql", "", True),
+        ("@socket", "", True),
+        ("db.internal", "10.0.0.7", False),
+        ("db.internal", "", False),
+        ("10.0.0.7", "", False),
+    ],
+)
+def test_what_is_local(host: str, address: str, *, expected: bool) -> None:
+    """A socket's directory and loopback are of this machine, and a name alone is not."""
+    assert expected == is_local(host, address)
+
+
 GRANTS = Path(__file__).parent.parent / "docs" / "guide" / "postgres.md"
 
 
@@ -379,8 +474,15 @@ async def test_roles(ready: Desk, server: Postgres) -> None:
     watch.send_signal(signal.SIGINT)
     assert 0 == (await ended(watch))[0]
     more = ready.write(1, "more.csv", prefix="more-")
+    status, _, error = await ready.billblend("pay", more, "--journal", looker, "--dry-run")
+    assert (0, "") == (status, error)
     status, _, error = await ready.billblend("pay", more, "--journal", looker, *given)
-    assert 2 == status, error
+    assert 4 == status
+    assert "this role lacks the right to INSERT on events, INSERT on payouts, UPDATE on" in error
+    findings = await looked_at(ready, looker)
+    assert "warning" == findings["journal writes"].verdict
+    assert "payouts cannot be run with it" in findings["journal writes"].remedy
+    assert "journal writes" not in await looked_at(ready, runner)
     assert 3 == ready.count(RequestKind.PAY).total()
 
 

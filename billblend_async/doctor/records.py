@@ -86,7 +86,14 @@ def _examine_database(place: DatabasePlace, settings: Settings | None) -> list[F
         remedy = "nothing is sent from it until it can be read; keep it as it is meanwhile"
         return [key, problem("journal", str(error), remedy)]
     server = f"{found.mode} keeps what it has written (fsync and synchronous_commit are on)"
-    return [key, _compare(place.title, found, settings), fine("journal server", server)]
+    findings = [key, _compare(place.title, found, settings), fine("journal server", server)]
+    if found.obstacle:
+        enough = "as it stands it is enough for reports; payouts cannot be run with it"
+        findings.append(warning("journal writes", found.obstacle, enough))
+    if found.is_exposed:
+        told = "the server is reached without TLS, so others on the way can read and change it all"
+        findings.append(warning("journal TLS", told, "add ?sslmode=verify-full to its address"))
+    return findings
 
 
 def _examine_key(place: DatabasePlace) -> Finding:

@@ -5,6 +5,7 @@ between.
 """
 
 import contextlib
+import ipaddress
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
@@ -17,7 +18,7 @@ from psycopg.rows import tuple_row
 from ..errors import ConfigurationError, JournalUnavailable
 from .attempts import Lost
 
-__all__ = ["Connections", "OwnPool", "Pool", "Transaction", "describe"]
+__all__ = ["Connections", "OwnPool", "Pool", "Transaction", "describe", "is_local"]
 
 Row = tuple[Any, ...]
 
@@ -59,6 +60,13 @@ class Transaction:
     _connection: psycopg.AsyncConnection[Any]
     _pipeline: psycopg.AsyncPipeline
     _schema: str
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others on the way to the server can read what is said: it travels without TLS."""
+        link = self._connection.pgconn
+        host, address = link.host.decode(), link.hostaddr.decode()
+        return not link.ssl_in_use and not is_local(host, address)
 
     async def run(self, sql: str, values: Mapping[str, object] | None = None) -> None:
         """Have a statement executed, without waiting for that."""
@@ -189,6 +197,21 @@ class OwnPool:
         return await psycopg.AsyncConnection.connect(
             self._conninfo, autocommit=True, prepare_threshold=None
         )
+
+
+def is_local(host: str, address: str) -> bool:
+    """Tell whether a server is reached without leaving this machine.
+
+    Args:
+        host: Its name or address, or the directory of its socket.
+        address: The address that was found for it; empty where none was needed.
+    """
+    if host.startswith(("/", "@")):
+        return True
+    try:
+        return ipaddress.ip_address(address or host).is_loopback
+    except ValueError:
+        return False
 
 
 def describe(conninfo: str) -> str:

@@ -32,6 +32,8 @@ class Inspection:
         states: How many payouts are in which state.
         bound: The settings of its owner that stand for ever.
         is_restored: Whether it was declared restored from a copy.
+        obstacle: What keeps payouts from being run from it; empty where nothing is known to.
+        is_exposed: Whether others on the way to it can read what is said.
     """
 
     owner: Owner | None
@@ -39,6 +41,8 @@ class Inspection:
     states: Mapping[State, int]
     bound: frozenset[str]
     is_restored: bool
+    obstacle: str = ""
+    is_exposed: bool = False
 
     def takes(self, owner: Owner) -> bool:
         """Tell whether it would open for an owner."""

@@ -107,15 +107,20 @@ class PostgresReader:
             return None
         return Owner(**{name: meta[name] for name in _OWNER})
 
-    def check(self, owner: Owner) -> None:
+    def check(self, owner: Owner, *, is_sending: bool = True) -> None:
         """Make sure that a program with these settings may work on it.
+
+        Args:
+            owner: Whose payouts it must hold.
+            is_sending: Whether payouts are about to be run from it, which need to write.
 
         Raises:
             JournalMismatch: It belongs to another environment, login, endpoint, key or version.
-            JournalUnavailable: The database cannot be reached, has no tables or may lose commits.
+            JournalUnavailable: The database cannot be reached, has no tables, may lose commits, or
+                takes no writes from this role.
         """
-        given = attrs.asdict(owner)
-        self._read(lambda: self._readings.check(given, check_of(self._key)))
+        given, key = attrs.asdict(owner), check_of(self._key)
+        self._read(lambda: self._readings.check(given, key, is_sending=is_sending))
 
     def identity(self) -> object:
         """Name the tables, so that it is noticed when others have taken their place."""
@@ -188,6 +193,8 @@ class PostgresReader:
             states={State(state): count for state, count in seen.states.items()},
             bound=seen.bound,
             is_restored="restored" in seen.meta,
+            obstacle=seen.obstacle,
+            is_exposed=seen.is_exposed,
         )
 
     def _listed(self, limit: int = PAGE) -> Iterator[list[tuple[int, str, int]]]:

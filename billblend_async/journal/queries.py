@@ -13,6 +13,7 @@ __all__ = [
     "HIDE",
     "LISTED",
     "LOCK",
+    "MAY",
     "NAMED",
     "OURS_OF",
     "PAGE",
@@ -106,6 +107,19 @@ STRAYS: Final = (
     " EXISTS (SELECT 1 FROM {schema}.payouts p WHERE p.client_orderid = e.client_orderid) LIMIT 1"
 )
 """Names a payout that has events and is not listed."""
+MAY: Final = (
+    # Rights to some columns are enough for all but DELETE, which has none for columns.
+    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',"
+    " ARRAY(SELECT what || ' on ' || name FROM (VALUES ('SELECT', 'meta'),"
+    " ('SELECT', 'events'), ('INSERT', 'events'), ('SELECT', 'payouts'), ('INSERT', 'payouts'),"
+    " ('UPDATE', 'payouts'), ('SELECT', 'secrets'), ('INSERT', 'secrets')) AS w(what, name)"
+    " WHERE NOT has_any_column_privilege('{schema}.' || name, what)"
+    " UNION ALL SELECT 'DELETE on secrets' WHERE NOT"
+    " has_table_privilege('{schema}.secrets', 'DELETE')"
+    " UNION ALL SELECT 'USAGE on places' WHERE NOT"
+    " has_sequence_privilege('{schema}.places', 'USAGE, UPDATE'))"
+)
+"""Asks what keeps payouts from being written: a standby, a setting, and which rights lack."""
 STATES: Final = "SELECT state, count(*) FROM {schema}.payouts GROUP BY state"
 
 

@@ -29,12 +29,16 @@ class Seen:
         server: The server's version.
         states: How many payouts are in which state.
         bound: The settings of its owner that stand for ever.
+        obstacle: What keeps payouts from being run from it; empty where nothing does.
+        is_exposed: Whether others on the way to the server can read what is said.
     """
 
     meta: Meta
     server: str
     states: Mapping[str, int]
     bound: frozenset[str]
+    obstacle: str
+    is_exposed: bool
 
 
 class Readings:
@@ -60,12 +64,23 @@ class Readings:
         self._check_version(meta)
         return meta
 
-    async def check(self, owner: Mapping[str, str], key_check: str) -> None:
-        """Check that an owner may open it, as ``Statements.settle`` does."""
+    async def check(
+        self, owner: Mapping[str, str], key_check: str, *, is_sending: bool = True
+    ) -> None:
+        """Check that an owner may open it, as ``Statements.settle`` does.
+
+        Args:
+            owner: Whose journal it must be.
+            key_check: The name of its key.
+            is_sending: Whether payouts are about to be run, so that it must be possible to write.
+        """
         async with self._connections.transaction() as transaction:
             meta = await self._meta(transaction)
             self._check_server(meta)
             await self._changes(transaction, meta, {**owner, "key_check": key_check})
+            obstacle = await self._obstacle(transaction) if is_sending else ""
+        if obstacle:
+            raise self._unavailable(obstacle)
 
     async def identity(self) -> object:
         """Name the tables themselves, which are others once they were made again."""
@@ -115,7 +130,16 @@ class Readings:
             [(server,)] = await transaction.rows("SHOW server_version")
             states = await transaction.rows(queries.STATES)
             bound = [name for name, asked in BINDS.items() if await transaction.rows(asked)]
-        return Seen(meta=meta, server=server, states=dict(states), bound=frozenset(bound))
+            obstacle = await self._obstacle(transaction)
+            is_exposed = transaction.is_exposed
+        return Seen(
+            meta=meta,
+            server=server,
+            states=dict(states),
+            bound=frozenset(bound),
+            obstacle=obstacle,
+            is_exposed=is_exposed,
+        )
 
     # Inside a transaction
 
@@ -138,6 +162,15 @@ class Readings:
                 raise self._mismatch(name, expected, found)
             changes[name] = expected
         return changes
+
+    async def _obstacle(self, transaction: Transaction) -> str:
+        """Say what keeps payouts from being written; empty where nothing does."""
+        [(is_standby, is_read_only, lacking)] = await transaction.rows(queries.MAY)
+        if is_standby:
+            return "the server is a standby, which takes no writes; give the primary's address"
+        if is_read_only:
+            return "default_transaction_read_only is on, so nothing can be written; turn it off"
+        return f"this role lacks the right to {', '.join(lacking)}; grant it" if lacking else ""
 
     async def _found(
         self, transaction: Transaction, payouts: str, values: dict[str, Any]
