@@ -149,7 +149,7 @@ class TestAcknowledge:
             for again in (["amount-differs"], ["error"], []):
                 with pytest.raises(DecisionRefused, match="what is open: later-transaction; look"):
                     await h.payouts.acknowledge("po-1", alarms=again, **WHO)
-            with pytest.raises(InvalidInput, match="alarms 'eror' is no alarm; there are status-"):
+            with pytest.raises(InvalidInput, match="alarms: 'eror' is no alarm; there are status-"):
                 await h.payouts.acknowledge("po-1", alarms=["eror"], **WHO)
 
     @virtually

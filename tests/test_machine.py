@@ -560,7 +560,7 @@ class TestContradictions:
         assert len(payout.findings) + 1 == len(worse.findings)
 
         noted = evolve(worse, SEEN)
-        again = evolve(noted, told)
+        again = evolve(noted, finished(at=LATE, amount=Decimal(99), transaction_type="reversal"))
         assert [Decimal(99)] == [each.amount for each in again.open_findings]
 
 

@@ -71,6 +71,7 @@ def fold_smooth(events: Sequence[Event]) -> Payout | None:
         paynet_order_id=last.paynet_order_id,
         validated_at=events[3].at if flow is Flow.CHECK_PAY else None,
         status=last.status,
+        status_number=len(events) - 1,
         order_stage=last.order_stage,
         error_code=last.error_code,
         error_message=last.error_message,

@@ -258,6 +258,16 @@ def acknowledges_what_is_to_come(garden: Garden) -> None:
 
 
 @bug
+def acknowledges_what_was_not_shown(garden: Garden) -> None:
+    """Who acknowledges one thing that does not fit about a payout has acknowledged all of it."""
+
+    def acknowledged(findings: tuple[Finding, ...], _numbers: Any) -> tuple[Finding, ...]:
+        return tuple(attrs.evolve(each, is_acknowledged=True) for each in findings)
+
+    garden.replace(machine, "acknowledged", acknowledged)
+
+
+@bug
 def withdraws_after_pay(garden: Garden) -> None:
     """A payout can be taken back although pay was started."""
 

@@ -143,6 +143,7 @@ DEEDS: Final = (
     "close",
     "acknowledge",
     "acknowledge-again",
+    "acknowledge-some",
     "withdraw",
     "cancelled-caller",
     "clock-forward",

@@ -121,6 +121,7 @@ class Invariants(Manners):
         self.books: dict[str, Books] = {}
         self.careless: set[str] = set()
         self.approving: set[str] = set()
+        self.shown: dict[str, tuple[Outcome, list[str] | None]] = {}
         self.forgotten: frozenset[str] = frozenset()
         self.signed: set[tuple[str, str, str]] = set()
 
@@ -335,7 +336,7 @@ class Invariants(Manners):
             return
         was_odd = bool(before.open_alarms) or before.needs_reconciliation
         self.demand(was_odd, "acknowledged although nothing was odd", name)
-        self.demand(not is_odd, "acknowledged, and odd all the same", name)
+        self._acknowledged(before, payout, event)
         same = attrs.evolve(
             payout,
             sequence=before.sequence,
@@ -344,6 +345,21 @@ class Invariants(Manners):
             decisions=before.decisions,
         )
         self.demand(same == before, "an acknowledgement changed more than that", name)
+
+    def _acknowledged(self, before: Payout, payout: Payout, event: Acknowledged) -> None:
+        """Check that who acknowledged took note of what they were shown and chose, and no more."""
+        name, (shown, alarms) = payout.client_orderid, self.shown[event.who]
+        was_shown = {
+            each.number
+            for each in before.open_findings
+            if each.number <= shown.sequence and (alarms is None or each.alarm in alarms)
+        }
+        left = {each.number for each in before.open_findings} - was_shown
+        is_left = left == {each.number for each in payout.open_findings}
+        self.demand(is_left, "acknowledged otherwise than shown", name)
+        is_noted = shown.needs_reconciliation and (alarms is None or "error" in alarms)
+        is_left = before.needs_reconciliation and not is_noted
+        self.demand(payout.needs_reconciliation is is_left, "another error was noted", name)
 
     # what callers hear, and the end
 

@@ -138,17 +138,35 @@ class Office:
     async def _acknowledge(self) -> None:
         """Take note of most that does not fit, and sometimes of a payout about which nothing is."""
         world = self._world
-        names = [told.client_orderid for told in await self._payouts.flagged()]
+        shown = await self._payouts.flagged()
         if self._random.random() < 0.3:
-            names.append(self._random.choice(sorted(world.requests)))
-        for name in names:
-            if self._random.random() < 0.2:
+            with contextlib.suppress(PayoutNotFound):
+                name = self._random.choice(sorted(world.requests))
+                shown.append(await self._payouts.status(name))
+        for told in shown:
+            lot = self._random.random()
+            if lot < 0.2:
                 continue
-            known = world.store.payouts.get(name)
+            if lot < 0.5:  # what is told in the meantime they have not seen
+                await asyncio.sleep(self._random.choice((1.0, 30.0)) * self._random.random())
+            words = [word for word, _ in told.details]
+            alarms = words[:1] if self._random.random() < 0.3 else None
+            # Each has a name of their own, by which the invariants know what they have seen.
+            who = f"ann {len(world.invariants.shown)}"
+            world.invariants.shown[who] = told, alarms
+            known = world.store.payouts.get(told.client_orderid)
             with contextlib.suppress(DecisionRefused, PayoutNotFound):
-                await self._payouts.acknowledge(name, who="ann", why="asked the bank")
+                after = await self._payouts.acknowledge(
+                    told.client_orderid,
+                    who=who,
+                    why="asked the bank",
+                    alarms=alarms,
+                    as_of=told.sequence,
+                )
                 is_again = known is not None and bool(known.acknowledged)
                 self._fate.hit("world", "acknowledge-again" if is_again else "acknowledge")
+                if after.details:
+                    self._fate.hit("world", "acknowledge-some")
 
 
 async def _jump(process: "Process") -> None:
