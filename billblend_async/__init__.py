@@ -177,17 +177,17 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
     """Open a door: import the module that holds a public name."""
     if name not in _DOORS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    told = ""
+    missing: ModuleNotFoundError
     try:
         value = getattr(import_module(f".{_DOORS[name]}", __name__), name)
     except ModuleNotFoundError as error:
-        told, package = advice(error) or "", error.name
-        if not told:
+        if (told := advice(error)) is None:
             raise
-    if told:
-        raise ModuleNotFoundError(f"{name}: {told}", name=package)
-    globals()[name] = value
-    return value
+        missing = ModuleNotFoundError(f"{name}: {told}", name=error.name)
+    else:
+        globals()[name] = value
+        return value
+    raise missing
 
 
 def __dir__() -> list[str]:

@@ -28,8 +28,6 @@ _CHECK_PAY: Final = (
     *(PayStarted, PayAccepted, Finished),
 )
 _ONE_STEP: Final = (Opened, PayStarted, PayAccepted, Finished)
-_NAMING: Final = Checked | PayAccepted
-"""The events on the way that name the order."""
 
 
 def fold_smooth(events: Sequence[Event]) -> Payout | None:
@@ -45,7 +43,7 @@ def fold_smooth(events: Sequence[Event]) -> Payout | None:
     else:
         return None
     first, last = events[0], events[-1]
-    orders = {each.paynet_order_id for each in events if isinstance(each, _NAMING)}
+    orders = {each.paynet_order_id for each in events if isinstance(each, Checked | PayAccepted)}
     if not (
         isinstance(first, Opened)
         and isinstance(last, Finished)
