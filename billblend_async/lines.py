@@ -18,6 +18,7 @@ from .legibility import instant
 from .models import Outcome
 from .notation import Notation
 from .snapshot import Group, Snapshot
+from .standing import explanation_of
 
 __all__ = [
     "JSON_HELP",
@@ -263,7 +264,7 @@ class JsonLines(_Lines):
             doubt=outcome.doubt,
             alarms=list(outcome.alarms),
             acknowledged=list(outcome.acknowledged),
-            explanation=outcome.explanation,
+            explanation=explanation_of(outcome) or None,
         )
 
     def finish(

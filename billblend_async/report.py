@@ -14,8 +14,9 @@ from .errors import SendingStopped
 from .events import Event
 from .history import happened
 from .legibility import instant, legible
-from .models import Outcome, State
+from .models import OpenReason, Outcome, State
 from .notation import Notation
+from .standing import explanation_of
 
 __all__ = [
     "Counted",
@@ -158,9 +159,11 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
 
 def _trouble(outcome: Outcome) -> str:
     stopped = isinstance(outcome.problem, SendingStopped)
-    word = outcome.status if outcome.state is State.FINAL else outcome.open_reason or outcome.state
+    word: str | None = outcome.status if outcome.state is State.FINAL else outcome.state
+    if outcome.open_reason is OpenReason.AWAITING_APPROVAL:
+        word = outcome.open_reason
     words = ["not-sent"] if stopped else outcome.concerns or [str(word)]
-    return f"{', '.join(words)}. {outcome.explanation or ''}".rstrip()
+    return f"{', '.join(words)}. {explanation_of(outcome)}".rstrip()
 
 
 def print_report(console: Console, report: StatusReport) -> None:

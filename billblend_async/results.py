@@ -15,6 +15,7 @@ from .formulas import harmless
 from .models import Outcome
 from .replacement import replacing
 from .sheets import open_sheet
+from .standing import explanation_of
 from .workbook import check_openpyxl, read_header, write_workbook
 
 __all__ = ["are_results", "check_ending", "told_names", "write_results"]
@@ -133,7 +134,7 @@ def _results(outcome: Outcome | None) -> list[str]:
         outcome.order_stage or "",
         outcome.error_code or "",
         outcome.error_message or "",
-        outcome.explanation or "",
+        explanation_of(outcome),
         outcome.redirect_to or "",
     ]
 

@@ -8,13 +8,22 @@ import attrs
 
 from .answers import Status
 from .batch import status_word
-from .events import Decision
+from .events import Decision, Released
 from .findings import RECONCILE as RECONCILE_SENTENCE
 from .findings import explain, sentence_of
-from .models import Alarm, Doubt, State
+from .models import Alarm, Doubt, Outcome, State
 from .payout import Payout, deadline
 
-__all__ = ["ATTENTION", "AWAITS_APPROVAL", "RECONCILE", "UNFINISHED", "Line", "line_of"]
+__all__ = [
+    "ATTENTION",
+    "AWAITS_APPROVAL",
+    "RECONCILE",
+    "RELEASED",
+    "UNFINISHED",
+    "Line",
+    "explanation_of",
+    "line_of",
+]
 
 _WAITS: Final[Mapping[State, str]] = {
     State.NEW: "Accepted, and nothing was sent for it yet; a run of its file goes on with it.",
@@ -35,6 +44,10 @@ _WAITS: Final[Mapping[State, str]] = {
         "The receiver must open a link and fill in a form; the link stands in the results file."
     ),
 }
+"""What each state waits for, and what a run of its file does about it."""
+_RELEASED: Final = (
+    "A person has allowed one more send, after one that may have left; a run of its file sends it."
+)
 _APPROVE: Final = "The bank has validated it; approve it to pay, or withdraw it."
 
 
@@ -48,7 +61,9 @@ ATTENTION: Final = (
 """The names of the reasons for which a person must look."""
 AWAITS_APPROVAL: Final = "awaiting-approval"
 """The name of the reason of those that a person must approve."""
-UNFINISHED: Final = (*(state.value for state in _WAITS), AWAITS_APPROVAL)
+RELEASED: Final = "released"
+"""The name of the reason of those for which a person has allowed one more send."""
+UNFINISHED: Final = (*(state.value for state in _WAITS), AWAITS_APPROVAL, RELEASED)
 """The names of the reasons for which a payout is not finished and needs no person."""
 
 
@@ -177,6 +192,15 @@ def _details(payout: Payout) -> tuple[tuple[str, str], ...]:
     return tuple((name, " ".join(sentences)) for name, sentences in told.items())
 
 
+def explanation_of(outcome: Outcome) -> str:
+    """Say why a payout stands where it does; empty where the status says all."""
+    return outcome.explanation or _WAITS.get(outcome.state, "")
+
+
+def _is_released(line: Line) -> bool:
+    return any(isinstance(each, Released) for each in line.decisions)
+
+
 def _reasons(line: Line) -> list[tuple[str, str]]:
     reasons: list[tuple[str, str]] = []
     if line.doubt is not None and line.state is State.ATTENTION:
@@ -192,6 +216,8 @@ def _reasons(line: Line) -> list[tuple[str, str]]:
         reasons.append((RECONCILE, RECONCILE_SENTENCE))
     if line.held and line.state is State.VALIDATED:
         reasons.append((AWAITS_APPROVAL, _APPROVE))
+    elif line.state in (State.NEW, State.VALIDATED) and _is_released(line):
+        reasons.append((RELEASED, _RELEASED))
     elif line.state in _WAITS:
         reasons.append((line.state.value, _WAITS[line.state]))
     return reasons

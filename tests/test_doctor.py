@@ -470,7 +470,7 @@ class TestJournal:
         await write(tmp_path / "payouts.db", State.FINAL, State.ATTENTION, State.VALIDATING)
         found = looked_at(tmp_path / "payouts.db", environ)
 
-        assert "3 payouts, 2 unfinished, 1 need a person" in about(found, "journal").told
+        assert "3 payouts, 2 unfinished, 1 in attention" in about(found, "journal").told
         assert OK == about(found, "journal").verdict == about(found, "journal directory").verdict
 
     @pytest.mark.parametrize("field", ["base_url", "login", "endpoint"])

@@ -105,7 +105,8 @@ ARROWS: dict[str, set[str]] = {
     "intake": {"batch"},
     "remarks": {"batch", "currencies"},
     "replacement": set(),
-    "results": VALUES | {"batch", "cells", "formulas", "replacement", "sheets", "workbook"},
+    "results": VALUES
+    | {"batch", "cells", "formulas", "replacement", "sheets", "standing", "workbook"},
     "likeness": {"batch"},
     "limits": VALUES | {"batch", "notation", "payout"},
     "survey": VALUES
@@ -114,7 +115,7 @@ ARROWS: dict[str, set[str]] = {
     "preflight": VALUES
     | {"batch", "console", "intake", "limits", "notation", "places", "remarks", "results"}
     | {"settings", "survey"},
-    "report": VALUES | {"events", "history", "legibility", "notation"},
+    "report": VALUES | {"events", "history", "legibility", "notation", "standing"},
     "timeline": set(),
     "remedies": VALUES | {"legibility", "standing"},
     "standing": VALUES | {"batch", "events", "findings", "payout"},
@@ -135,7 +136,7 @@ ARROWS: dict[str, set[str]] = {
     "uncertainty": VALUES | {"payout"},
     "tally": VALUES | {"events", "payout", "observer", "snapshot", "uncertainty"},
     "ending": {"console"},
-    "lines": VALUES | {"batch", "console", "legibility", "notation", "snapshot"},
+    "lines": VALUES | {"batch", "console", "legibility", "notation", "snapshot", "standing"},
     "screen": VALUES | {"batch", "lines", "notation", "snapshot"},
     "live": VALUES
     | {"batch", "client", "console", "ending", "lines", "notation", "orchestrator", "screen"}

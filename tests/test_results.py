@@ -26,6 +26,7 @@ from billblend_async.results import are_results, check_ending, write_results
 HEADER = "client_orderid,amount,currency,account_number"
 ADDED = ",".join(RESULT_COLUMNS)
 LINK = "https://127.0.0.1/form/1"
+FORM = "The receiver must open a link and fill in a form; the link stands in the results file."
 CARD = "4929000000006"
 
 
@@ -85,7 +86,7 @@ class TestCsv:
         told = ["declined", "77", "payout_declined", "8", 'no, "never"', "line\nline", ""]
         assert [
             [*HEADER.split(","), *RESULT_COLUMNS],
-            ["po-1", "1.10", "USD", "1234567890", "awaiting-receiver", *[""] * 5, LINK],
+            ["po-1", "1.10", "USD", "1234567890", "awaiting-receiver", *[""] * 4, FORM, LINK],
             ["po-2", "2.10", "GBP", "1234567890", *told],
             ["po-3", "3.10", "EUR", "1234567890", "unfinished", *[""] * 6],
         ] == written

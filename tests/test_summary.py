@@ -18,7 +18,7 @@ from payouts import (
     seen,
 )
 
-from billblend_async.events import CheckStarted, Rejected
+from billblend_async.events import CheckStarted, Rejected, Released
 from billblend_async.machine import evolve
 from billblend_async.models import Alarm, Doubt, Flow, State
 from billblend_async.payout import Payout
@@ -52,6 +52,16 @@ def test_totals() -> None:
         ("rejected", "EUR"): (1, Decimal("0.10")),
     }
     assert [(each.currency, each.payouts) for each in told.sums] == [("EUR", 1), ("USD", 2)]
+
+
+def test_released() -> None:
+    """What is paid again by a person's decision is not called validated and never paid."""
+    doubted = fold(*DOUBT_PATHS[Doubt.PAY_UNCONFIRMED])
+    payout = evolve(doubted, Released(at=START + 900, who="ann", why="never arrived"))
+    assert payout.state is State.VALIDATED
+    [group] = summed(payout).unfinished
+    assert group.name == "released"
+    assert "A person has allowed one more send" in group.sentence
 
 
 @pytest.mark.parametrize("state", State)

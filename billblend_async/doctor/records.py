@@ -130,7 +130,7 @@ def _described(found: Inspection) -> str:
     total = sum(found.states.values())
     unfinished = sum(count for state, count in found.states.items() if not state.is_terminal)
     parked = found.states.get(State.ATTENTION, 0)
-    told = f"{total:,} payouts, {unfinished:,} unfinished, {parked:,} need a person"
+    told = f"{total:,} payouts, {unfinished:,} unfinished, {parked:,} in attention"
     return f"{told}, declared restored" if found.is_restored else told
 
 
