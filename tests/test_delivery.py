@@ -249,8 +249,9 @@ class TestAfterFinal:
                 told = await h.payouts.status("po-1")
                 recorded, notice = await anext(events), await anext(events)
             assert (Alarm.LATER_TRANSACTION,) == told.alarms
-            same = {"alarms": (), "details": (), "explanation": None, "sequence": was.sequence}
-            assert was == attrs.evolve(told, **same)
+            assert was == attrs.evolve(
+                told, alarms=(), details=(), explanation=None, sequence=was.sequence
+            )
             assert isinstance(recorded.event, Finished)
             assert Notice(told, callback) == notice
             before = journal_of(h)
