@@ -143,7 +143,6 @@ DEEDS: Final = (
     "close",
     "acknowledge",
     "acknowledge-again",
-    "acknowledge-some",
     "withdraw",
     "cancelled-caller",
     "clock-forward",
