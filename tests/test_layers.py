@@ -343,10 +343,3 @@ def test_sandbox_never_meets_the_client() -> None:
     for module in FILES:
         if room(module) == "sandbox":
             assert set() == own(module) & {"client", "driver", "orchestrator", "transport"}
-
-
-def test_files_are_short() -> None:
-    """A file that outgrows 400 lines has a noun missing."""
-    long = {m: n for m, p in FILES.items() if (n := len(p.read_text("utf-8").splitlines())) > 400}
-
-    assert {} == long
