@@ -113,7 +113,11 @@ class Status(str):
 
     @property
     def is_final(self) -> bool:
-        """Whether the gateway will never tell another one."""
+        """Whether it ends a payout: then it is asked about no more.
+
+        The gateway may still change it later: after a reconciliation a transaction's status can
+        change even if it was final (the status list of document 5.9, newest edition).
+        """
         return self in _FINAL
 
 
@@ -231,6 +235,17 @@ class StatusReport:
     fraud_message: str | None = _seen()
     control: str | None = _seen()
     rest: Mapping[str, str] = attrs.field(factory=dict, repr=False, hash=False)
+
+    @property
+    def has_unreadable_amount(self) -> bool:
+        """Whether an amount is told and none of what is told is a number."""
+        texts = (self.rest.get("amount", ""), self.rest.get("initial-amount", ""))
+        return self.asked_amount is None and any(text.strip() for text in texts)
+
+    @property
+    def asked_amount(self) -> Decimal | None:
+        """The amount that the order was made with, as far as it is told."""
+        return self.amount if self.initial_amount is None else self.initial_amount
 
     @property
     def stage(self) -> str:

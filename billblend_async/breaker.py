@@ -244,14 +244,15 @@ class BackOff:
 
     def learn(self, answer: StatusAnswer) -> None:
         """Take in what became of a question."""
-        if not isinstance(answer, NoAnswer) or answer.readable:
+        if not isinstance(answer, NoAnswer) or (answer.readable and not answer.is_about_settings):
             self._pause, self._until, self._since = 0.0, -math.inf, None
             self.trouble = None
             return
         if self._since is None:
             self._since = _clock()
         else:
-            self.trouble = _UNANSWERED.format(answer.reason)
+            barrier = _barrier(answer) if answer.is_about_settings else None
+            self.trouble = barrier or _UNANSWERED.format(answer.reason)
         if _clock() >= self._until:
             self._pause = min(max(_SHORTEST_BACK_OFF, 2 * self._pause), _LONGEST_PAUSE)
             self._until = _clock() + self._pause

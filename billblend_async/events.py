@@ -13,11 +13,13 @@ from .answers import Status
 from .models import Deadlines, Doubt, Flow
 
 __all__ = [
+    "ADDED",
     "EVENTS",
     "Acknowledged",
     "Approved",
     "CalledBack",
     "CheckNotSent",
+    "CheckRefused",
     "CheckStarted",
     "Checked",
     "Closed",
@@ -41,6 +43,11 @@ __all__ = [
     "Validated",
     "Withdrawn",
 ]
+
+
+ADDED: Final = {"added": True}
+"""Marks a field that came after the first journals: it is written only where it says something, so
+that all other events stay byte for byte as they were."""
 
 
 @attrs.frozen(kw_only=True)
@@ -101,6 +108,22 @@ class CheckNotSent(Fact):
 
 
 @attrs.frozen(kw_only=True)
+class CheckRefused(Fact):
+    """The gateway answered payout-check with a refusal that names no order.
+
+    Another copy of the request may have made an order before, so the status is asked for once
+    before the payout is Rejected.
+
+    Attributes:
+        error_code: The gateway's code.
+        error_message: The gateway's text, long numbers masked.
+    """
+
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Checked(Fact):
     """The gateway has our order: it answered payout-check, or status found it later.
 
@@ -131,9 +154,11 @@ class Rejected(Fact):
 
 @attrs.frozen(kw_only=True)
 class TurnedAway(Fact):
-    """The gateway knows not us or our endpoint, so it made no order and has not seen the payout.
+    """The gateway refused payout-check for a wrong setting: login, endpoint or control.
 
-    Every other payout would be turned away too: a setting is wrong, not this payout.
+    Every other check would be refused too, so the payout is New again. Earlier releases also wrote
+    it after the request of a one-step payout. That one may have paid all the same, so it is asked
+    about before it is sent again.
 
     Attributes:
         error_code: The gateway's code.
@@ -183,15 +208,19 @@ class PayAccepted(Fact):
 
 @attrs.frozen(kw_only=True)
 class PayRefused(Fact):
-    """The gateway refused to pay the validated order.
+    """The gateway answered the request to pay with a refusal.
+
+    That is no proof that nothing was paid: another copy of the request may have taken effect.
 
     Attributes:
         error_code: The gateway's code.
         error_message: The gateway's text, long numbers masked.
+        about_settings: Whether it refuses a setting (login, endpoint, control) and not the payout.
     """
 
     error_code: str | None = None
     error_message: str | None = None
+    about_settings: bool = attrs.field(default=False, metadata=ADDED)
 
 
 @attrs.frozen(kw_only=True)
@@ -252,13 +281,17 @@ class CalledBack(Fact):
 
 @attrs.frozen(kw_only=True)
 class NeedsAttention(Fact):
-    """Nobody but a person can tell how to go on.
+    """A person must decide how the payout goes on.
 
     Attributes:
         doubt: Why.
+        amount: The amount that the gateway tells, where that is the reason.
+        currency: The currency that the gateway tells, where that is the reason.
     """
 
     doubt: Doubt
+    amount: Decimal | None = attrs.field(default=None, metadata=ADDED)
+    currency: str | None = attrs.field(default=None, metadata=ADDED)
 
 
 @attrs.frozen(kw_only=True)
@@ -331,6 +364,7 @@ Event = (
     Opened
     | CheckStarted
     | CheckNotSent
+    | CheckRefused
     | Checked
     | NotSeen
     | Rejected

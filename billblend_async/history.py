@@ -9,6 +9,7 @@ from .events import (
     CalledBack,
     Checked,
     CheckNotSent,
+    CheckRefused,
     CheckStarted,
     Closed,
     Decision,
@@ -33,7 +34,7 @@ from .events import (
 from .legibility import legible
 from .models import Flow
 
-__all__ = ["decided", "decision_word", "happened", "reason_of"]
+__all__ = ["decided", "decision_word", "happened", "money", "reason_of"]
 
 _LONGEST_WHO: Final = 60
 _LONGEST_WORD: Final = 40
@@ -62,7 +63,7 @@ def happened(event: Event) -> str:
         case Opened():
             flow = " in one step" if event.flow is Flow.ONE_STEP else ""
             held = ", to wait for approval" if event.held else ""
-            return f"accepted{flow}: {_money(event.amount, event.currency)}{held}"
+            return f"accepted{flow}: {money(event.amount, event.currency)}{held}"
         case CheckStarted():
             return "payout-check was about to leave"
         case PayStarted():
@@ -81,8 +82,9 @@ def happened(event: Event) -> str:
             return f"the gateway refused it and made no order{_because(event)}"
         case TurnedAway():
             return f"the gateway knows not this merchant or endpoint{_because(event)}"
-        case PayRefused():
-            return f"the gateway refused to pay it{_because(event)}"
+        case CheckRefused() | PayRefused():
+            what = "check" if isinstance(event, CheckRefused) else "pay"
+            return f"the gateway refused to {what} it{_because(event)}"
         case Validated():
             return "the bank has validated it"
         case RedirectRequired():
@@ -94,7 +96,8 @@ def happened(event: Event) -> str:
         case CalledBack(status=status):
             return f"a callback told {legible(status, _LONGEST_WORD)}, which was asked about"
         case NeedsAttention(doubt=doubt):
-            return f"it came to need a person: {doubt}"
+            told = money(event.amount, event.currency)
+            return f"it came to need a person: {doubt}{f' ({told})' if told else ''}"
         case Approved() | Released() | Closed() | Withdrawn() | Acknowledged():
             return decided(event)
         case Restored():
@@ -106,15 +109,16 @@ def happened(event: Event) -> str:
 def _final(event: Finished) -> str:
     told = [legible(event.transaction_type, _LONGEST_WORD), str(event.status)]
     if event.amount is not None or event.currency:
-        told.append(_money(event.amount, event.currency))
+        told.append(money(event.amount, event.currency))
     return f"the gateway told {', '.join(filter(None, told))}{_because(event)}"
 
 
-def _because(event: Rejected | TurnedAway | PayRefused | Finished) -> str:
+def _because(event: CheckRefused | Rejected | TurnedAway | PayRefused | Finished) -> str:
     told = " ".join(filter(None, (event.error_code, event.error_message)))
     return f": {legible(told)}" if told else ""
 
 
-def _money(amount: Decimal | None, currency: str | None) -> str:
+def money(amount: Decimal | None, currency: str | None) -> str:
+    """Write an amount and its currency, either of which may be missing."""
     number = "" if amount is None else f"{amount:f}"
     return f"{number} {legible(currency, _LONGEST_WORD)}".strip()

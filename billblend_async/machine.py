@@ -24,7 +24,10 @@ list never moves it. The rules that guard money are four:
    that no order exists (a check only), or by one journaled decision of a person (Released).
 2. A lost answer is asked about. A lost check is adopted when id, amount and currency agree. A lost
    pay is cleared up by a status that only a payment can cause; "still validated" proves nothing.
-   When the time for doubt is over, the payout goes to Attention, where nothing is sent.
+   When the time for doubt is over, the payout goes to Attention, where nothing is sent. A refusal
+   is no proof either, since another copy of the request may have taken effect before: a check is
+   Rejected after one more answer of the gateway, a one-step payout after definite denials.
+   An order of which another amount or currency is told before pay is never paid.
 3. Only a status answer makes a payout Final. Approved before pay was started is no end: somebody
    else paid, and a person must look.
 4. A terminal state never moves again. What contradicts it becomes an alarm, each different
@@ -46,6 +49,7 @@ from .events import (
     CalledBack,
     Checked,
     CheckNotSent,
+    CheckRefused,
     CheckStarted,
     Closed,
     Decision,
@@ -162,7 +166,7 @@ def _apply(payout: Payout, event: Event) -> Payout:
             return _found(payout, event)
         case NotSeen():
             return _not_seen(payout, event)
-        case Rejected() | PayRefused() | TurnedAway():
+        case CheckRefused() | Rejected() | PayRefused() | TurnedAway():
             return _refused(payout, event)
         case Validated():
             if payout.restored:
@@ -180,12 +184,8 @@ def _apply(payout: Payout, event: Event) -> Payout:
         case CalledBack(status=status):
             heard = status in payout.hints
             return payout if heard else attrs.evolve(payout, hints=(*payout.hints, status))
-        case NeedsAttention(doubt=doubt):
-            waits = payout.state is _N and not payout.restored
-            unpaid = doubt is Doubt.BAD_REDIRECT and not payout.pays
-            if payout.state not in _DOUBTED_IN.get(doubt, ()) or waits or unpaid:
-                return payout
-            return _enter(payout, _A, event.at, doubt=doubt, redirect_to=None)
+        case NeedsAttention():
+            return _park(payout, event)
         case Approved() | Released() | Closed() | Withdrawn() | Acknowledged():
             return _decide(payout, event)
         case Restored():
@@ -207,24 +207,32 @@ _DOUBTED_IN: Final = {
     Doubt.CHECK_UNCONFIRMED: (_C,),
     Doubt.CHECKS_SPENT: (_C,),
     Doubt.PAY_UNCONFIRMED: (_P,),
+    Doubt.PAY_REFUSED: (_P,),
     Doubt.FOREIGN_ORDER: (_N, _C, _P),
+    Doubt.AMOUNT_DIFFERS: (_V, _VD),
     Doubt.BAD_REDIRECT: (_VD, _P, _F, _R),
     Doubt.OTHER_TRANSACTION: (_VD, _P, _F, _R),
     Doubt.RESTORED: (_N,),
 }
 
 
+_SETTLED: Final = {"refused": False, "settings_refused": False}
+
+
 def _start(payout: Payout, event: CheckStarted | PayStarted) -> Payout:
-    if payout.restored:
+    one_step = payout.flow is Flow.ONE_STEP
+    # Earlier releases sent after a release, or a refused setting, without asking first: what they
+    # wrote can still be read. ``next_command`` decides what is sent, and it asks.
+    if payout.restored and not one_step and payout.attempt == 1:
         return payout
+    again = {"restored": False, **_SETTLED}
     if isinstance(event, CheckStarted):
-        if payout.flow is not Flow.CHECK_PAY:
+        if one_step:
             return payout
-        return _enter(payout, _C, event.at, not_seen=0, not_seen_at=None)
-    ready = _N if payout.flow is Flow.ONE_STEP else _VD
-    if payout.state is not ready or payout.held:
+        return _enter(payout, _C, event.at, not_seen=0, not_seen_at=None, **again)
+    if payout.state is not (_N if one_step else _VD) or payout.held:
         return payout
-    return _enter(payout, _P, event.at, pays=payout.pays + 1)
+    return _enter(payout, _P, event.at, pays=payout.pays + 1, **again)
 
 
 def _found(payout: Payout, event: Checked | PayAccepted) -> Payout:
@@ -238,7 +246,9 @@ def _found(payout: Payout, event: Checked | PayAccepted) -> Payout:
             unasked = payout.state is _N and not payout.restored
             if one_step or parked or unasked or known is not None:
                 return payout
-            return _enter(payout, _V, event.at, paynet_order_id=order, doubt=None)
+            return _enter(
+                payout, _V, event.at, paynet_order_id=order, doubt=None, **_unrefused(payout)
+            )
         case PayAccepted():
             parked = payout.state is _A and payout.doubt not in _DOUBTS_OF_PAY
             unnamed = payout.flow is Flow.CHECK_PAY and known is None
@@ -246,9 +256,17 @@ def _found(payout: Payout, event: Checked | PayAccepted) -> Payout:
                 return payout
             # A one-step payout that is found after a restore was paid by a claim that is lost.
             told = {"paynet_order_id": order, "pays": max(payout.pays, 1)}
-            return _enter(payout, _F, event.at, doubt=None, restored=False, **told)
+            told |= {"doubt": None, "restored": False}
+            return _enter(payout, _F, event.at, **told, **_unrefused(payout))
         case _:
             assert_never(event)
+
+
+def _unrefused(payout: Payout) -> dict[str, Any]:
+    """Forget a refusal, and its error, once an order is found all the same."""
+    if not payout.refused:
+        return {}
+    return {**_SETTLED, "error_code": None, "error_message": None}
 
 
 def _may_be_paying(payout: Payout) -> bool:
@@ -266,7 +284,8 @@ def _may_be_paying(payout: Payout) -> bool:
 
 
 def _not_seen(payout: Payout, event: NotSeen) -> Payout:
-    if payout.state is _N and not payout.restored:
+    unasked = payout.state is _N and not payout.restored
+    if unasked or (payout.state is _P and not payout.refused):
         return payout
     since, times = payout.not_seen_at, payout.not_seen + 1
     if since is None or event.at < since:
@@ -276,23 +295,58 @@ def _not_seen(payout: Payout, event: NotSeen) -> Payout:
     cleared = attrs.evolve(payout, not_seen=0, not_seen_at=None, restored=False)
     if payout.state is _N:
         return cleared
+    if payout.state is _P:
+        # It may be another send that a person released which paid; a setting can be mended.
+        if payout.settings_refused or payout.pays > 1:
+            return _enter(cleared, _A, event.at, doubt=Doubt.PAY_REFUSED, **_SETTLED)
+        return _enter(cleared, State.REJECTED, event.at, **_SETTLED)
     if payout.attempt >= MOST_CHECKS:
         return _enter(cleared, _A, event.at, doubt=Doubt.CHECKS_SPENT)
     return _enter(cleared, _N, event.at, attempt=payout.attempt + 1)
 
 
-def _refused(payout: Payout, event: Rejected | PayRefused | TurnedAway) -> Payout:
-    told = {"error_code": event.error_code, "error_message": event.error_message}
-    one_step = payout.flow is Flow.ONE_STEP
-    if isinstance(event, PayRefused):
-        return payout if one_step else _enter(payout, _A, event.at, doubt=Doubt.PAY_REFUSED, **told)
-    if payout.state is _P and not one_step:
+def _park(payout: Payout, event: NeedsAttention) -> Payout:
+    waits = payout.state is _N and not payout.restored
+    unpaid = event.doubt is Doubt.BAD_REDIRECT and not payout.pays
+    unrefused = event.doubt is Doubt.PAY_REFUSED and not payout.refused
+    listed = payout.state in _DOUBTED_IN.get(event.doubt, ())
+    if not listed or waits or unpaid or unrefused:
         return payout
-    left_before = payout.pays > 1  # an earlier send that a person released may have paid
+    told = {"told_amount": event.amount, "told_currency": event.currency}
+    return _enter(payout, _A, event.at, doubt=event.doubt, redirect_to=None, **_SETTLED, **told)
+
+
+def _enter_refused(payout: Payout, event: CheckRefused | PayRefused) -> Payout:
+    """Begin to ask whether an order was made although the gateway refused to make one."""
+    return attrs.evolve(
+        payout,
+        since=event.at,
+        refused=True,
+        settings_refused=isinstance(event, PayRefused) and event.about_settings,
+        not_seen=0,
+        not_seen_at=None,
+        error_code=event.error_code,
+        error_message=event.error_message,
+    )
+
+
+def _refused(payout: Payout, event: CheckRefused | Rejected | PayRefused | TurnedAway) -> Payout:
+    told = {"error_code": event.error_code, "error_message": event.error_message, **_SETTLED}
+    one_step = payout.flow is Flow.ONE_STEP
+    if isinstance(event, CheckRefused) or (one_step and isinstance(event, PayRefused)):
+        return payout if payout.refused else _enter_refused(payout, event)
+    if isinstance(event, PayRefused):
+        return _enter(payout, _A, event.at, doubt=Doubt.PAY_REFUSED, **told)
+    if payout.state is _C:
+        if isinstance(event, TurnedAway):
+            return _enter(payout, _N, event.at)
+        return _enter(payout, State.REJECTED, event.at, **told)
+    if not one_step:
+        return payout
+    # Only earlier releases wrote these two of a one-step payout, and believed the refusal.
     if isinstance(event, TurnedAway):
-        pays = payout.pays - (payout.state is _P)
-        return _enter(payout, _N, event.at, pays=pays, restored=left_before)
-    if left_before:
+        return _enter(payout, _N, event.at, pays=payout.pays - 1, restored=True, **_SETTLED)
+    if payout.pays > 1:
         return _enter(payout, _A, event.at, doubt=Doubt.PAY_REFUSED, **told)
     return _enter(payout, State.REJECTED, event.at, **told)
 
@@ -323,6 +377,7 @@ def _finish(payout: Payout, event: Finished) -> Payout:
         error_message=event.error_message,
         redirect_to=None,
         doubt=None,
+        **_SETTLED,
     )
 
 
@@ -362,12 +417,16 @@ def _decided(payout: Payout, event: Decision) -> Payout:
 def _release(payout: Payout, event: Released) -> Payout:
     if event.at - payout.since < RELEASE_AFTER or payout.doubt in _DOUBTS_FOR_GOOD:
         return payout
-    again = {"doubt": None, "restored": False, "validated_at": None}
+    again: dict[str, Any] = {"doubt": None, "validated_at": None, "not_seen": 0}
+    again |= {"not_seen_at": None, "told_amount": None, "told_currency": None}
     if payout.doubt is Doubt.BAD_REDIRECT:
-        return _enter(payout, _F, event.at, **again)
+        return _enter(payout, _F, event.at, restored=False, **again)
+    again["attempt"] = payout.attempt + 1
     if payout.paynet_order_id is None:
-        # What may have paid at once is looked for before it is sent again, as after a restore.
-        again["restored"] = payout.pays > 0
-        return _enter(payout, _N, event.at, attempt=payout.attempt + 1, not_seen=0, **again)
+        # An order that was made by a send which the journal has forgotten, or that may have paid
+        # at once, is looked for before anything is sent again.
+        restored = payout.restored or payout.pays > 0
+        return _enter(payout, _N, event.at, restored=restored, **again)
+    # The order is known, and it is asked about before it is paid.
     back = _F if payout.flow is Flow.ONE_STEP else _VD
-    return _enter(payout, back, event.at, attempt=payout.attempt + 1, **again)
+    return _enter(payout, back, event.at, restored=False, **again)

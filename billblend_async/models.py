@@ -208,6 +208,7 @@ class Doubt(enum.StrEnum):
     APPROVED_BEFORE_PAY = "approved-before-pay"
     FOREIGN_ORDER = "foreign-order"
     BAD_REDIRECT = "bad-redirect"
+    AMOUNT_DIFFERS = "amount-differs"
     OTHER_TRANSACTION = "other-transaction"
     RESTORED = "restored"
 
@@ -231,8 +232,8 @@ _DOUBT_SENTENCES: Final = {
         "effect; ask the gateway's support whether this order was paid, then release or close."
     ),
     Doubt.PAY_REFUSED: (
-        "The gateway refused to pay a validated order; read its error, mend the cause, "
-        "then release or close."
+        "The gateway refused the request to pay, and whether another copy of it was paid is not "
+        "known for sure; read its error, mend the cause, ask its support, then release or close."
     ),
     Doubt.APPROVED_BEFORE_PAY: (
         "The gateway calls this order approved although pay was never sent; ask its support who "
@@ -245,6 +246,10 @@ _DOUBT_SENTENCES: Final = {
     Doubt.BAD_REDIRECT: (
         "The link for the receiver is not safe to open; nobody was sent there. Ask the gateway's "
         "support for the right one."
+    ),
+    Doubt.AMOUNT_DIFFERS: (
+        "The gateway's order has another amount or currency than was asked for, so it is not paid; "
+        "ask its support to mend or cancel it, then release or close."
     ),
     Doubt.OTHER_TRANSACTION: (
         "The gateway tells of a reversal, a chargeback or the like on this order and not how the "
@@ -338,6 +343,8 @@ class Outcome:
         redirect_to: Where the receiver must go, while they must.
         open_reason: Why it was handed back unfinished; None when it is finished.
         doubt: Why a person must look, if one must.
+        restored: Whether what the journal says may be out of date, as in a journal that was
+            restored from a copy; the gateway is asked before anything is sent.
         explanation: The latest reason why there is no news, or what a person should do.
         approved_by: Who approved that it is paid, if that was asked for.
         alarms: What does not fit.
@@ -359,6 +366,7 @@ class Outcome:
     redirect_to: str | None = attrs.field(default=None, repr=False)
     open_reason: OpenReason | None = None
     doubt: Doubt | None = None
+    restored: bool = False
     explanation: str | None = None
     approved_by: str | None = None
     alarms: tuple[Alarm, ...] = ()
@@ -369,7 +377,7 @@ class Outcome:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether nothing more is sent or asked for it; the gateway may still change its status."""
         return self.state.is_terminal
 
     @property

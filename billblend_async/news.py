@@ -1,5 +1,6 @@
 """What the gateway's answer means for a payout: an event, or no news."""
 
+from decimal import Decimal
 from typing import Final, assert_never
 
 from .answers import (
@@ -17,6 +18,7 @@ from .answers import (
 from .commands import Ask, Check, Command, Pay, PayOut
 from .events import (
     Checked,
+    CheckRefused,
     Event,
     Finished,
     NeedsAttention,
@@ -49,25 +51,46 @@ def event_for(
         case Refused(error_code=code, error_message=text):
             if not isinstance(command, Check | Pay | PayOut) or command.attempt != payout.attempt:
                 return None  # said of an earlier round, after which a person has decided
-            if isinstance(command, Pay):
-                return PayRefused(at=at, error_code=code, error_message=text)
-            refusal = TurnedAway if answer.is_about_settings else Rejected
+            if isinstance(command, Pay | PayOut):
+                about = isinstance(command, PayOut) and answer.is_about_settings
+                return PayRefused(at=at, error_code=code, error_message=text, about_settings=about)
+            # No money moves by a check, so one that is refused for a setting is just sent again.
+            refusal = TurnedAway if answer.is_about_settings else CheckRefused
             return refusal(at=at, error_code=code, error_message=text)
         case NotSent() | Unknown():
             # A request that was claimed is never NotSent: what is not sent has changed nothing.
             return None
         case StatusReport():
             return _event_for_report(payout, answer, at) or _end_of_doubt(payout, at)
-        case NotFound():
-            if payout.state not in (State.NEW, State.CHECKING):
-                return _end_of_doubt(payout, at)
-            # Said before the latest check left, it proves nothing about that check.
-            is_stale = isinstance(command, Ask) and command.since not in (None, payout.since)
-            return None if is_stale else NotSeen(at=at)
-        case NoAnswer(readable=readable):
-            return _end_of_doubt(payout, at) if readable else None
+        case NotFound() | NoAnswer():
+            return _event_for_no_order(payout, command, answer, at)
         case _:
             assert_never(answer)
+
+
+def _event_for_no_order(
+    payout: Payout, command: Command, answer: NotFound | NoAnswer, at: float
+) -> Event | None:
+    """Say what it means that an answer names no order."""
+    # Asked before the latest send left, or was answered, it proves nothing about that send.
+    is_stale = isinstance(command, Ask) and command.since not in (None, payout.since)
+    denies = isinstance(answer, NotFound)
+    if isinstance(answer, NoAnswer):
+        if not answer.readable:
+            return None
+        if payout.refused and not answer.is_about_settings and answer.error_code is not None:
+            # An error without an order says why none was made (document 3.16). For a check any is
+            # enough; for what may have paid it must be the refusal's own.
+            is_check = payout.state is State.CHECKING
+            denies = is_check or answer.error_code == payout.error_code
+    if not denies or is_stale:
+        return _end_of_doubt(payout, at)
+    if payout.refused and payout.state is State.CHECKING:
+        code, text = payout.error_code, payout.error_message
+        return Rejected(at=at, error_code=code, error_message=text)
+    if payout.refused or payout.state in (State.NEW, State.CHECKING):
+        return NotSeen(at=at)
+    return _end_of_doubt(payout, at)
 
 
 def _event_for_report(payout: Payout, report: StatusReport, at: float) -> Event | None:
@@ -101,6 +124,12 @@ def _event_for_report(payout: Payout, report: StatusReport, at: float) -> Event 
         )
     if payout.paynet_order_id is None:
         return _found(payout, order, at)
+    if not payout.pays and payout.state in (State.VALIDATING, State.VALIDATED):
+        amount, currency = report.asked_amount, report.currency
+        if report.has_unreadable_amount or not _is_asked(payout, amount, currency):
+            return NeedsAttention(
+                at=at, doubt=Doubt.AMOUNT_DIFFERS, amount=amount, currency=currency
+            )
     if report.redirect_to and payout.pays:
         if not is_safe_link(report.redirect_to):
             return NeedsAttention(at=at, doubt=Doubt.BAD_REDIRECT)
@@ -121,12 +150,18 @@ def _found(payout: Payout, order: str, at: float) -> Event:
 
 def _adoptable(payout: Payout, report: StatusReport) -> bool | None:
     """Tell whether an order found by client_orderid alone is ours; None when it does not say."""
-    amount = report.amount if report.initial_amount is None else report.initial_amount
-    if report.paynet_order_id is None or amount is None or report.currency is None:
+    amount, currency = report.asked_amount, report.currency
+    if report.paynet_order_id is None or amount is None or currency is None:
         return None
     if report.merchant_order_id != payout.client_orderid:
         return None
-    return amount == payout.amount and report.currency.upper() == payout.currency
+    return _is_asked(payout, amount, currency)
+
+
+def _is_asked(payout: Payout, amount: Decimal | None, currency: str | None) -> bool:
+    """Tell whether nothing that is told of an order differs from what was asked for."""
+    same_amount = amount is None or amount == payout.amount
+    return same_amount and (currency or payout.currency).upper() == payout.currency
 
 
 def _end_of_doubt(payout: Payout, at: float) -> Event | None:
@@ -136,7 +171,8 @@ def _end_of_doubt(payout: Payout, at: float) -> Event | None:
     if payout.state is State.CHECKING:
         return NeedsAttention(at=at, doubt=Doubt.CHECK_UNCONFIRMED)
     if payout.state is State.PAYING:
-        return NeedsAttention(at=at, doubt=Doubt.PAY_UNCONFIRMED)
+        doubt = Doubt.PAY_REFUSED if payout.refused else Doubt.PAY_UNCONFIRMED
+        return NeedsAttention(at=at, doubt=doubt)
     if payout.state is State.NEW and payout.restored:
         return NeedsAttention(at=at, doubt=Doubt.RESTORED)
     return None

@@ -10,12 +10,13 @@ from .answers import Status
 from .errors import BillblendError
 from .events import Acknowledged, Closed, Decision, Opened, Withdrawn
 from .findings import ENDED_IN_ERROR, RECONCILE, Finding, describe, explain
-from .history import decided
+from .history import decided, money
 from .models import Alarm, Deadlines, Doubt, Flow, OpenReason, Outcome, State
 from .request import PayoutRequest
 
 __all__ = [
     "FRESH_FOR",
+    "RESTORED_TOO",
     "Payout",
     "acknowledgement",
     "deadline",
@@ -26,6 +27,12 @@ __all__ = [
     "outcome",
 ]
 
+RESTORED_TOO: Final = (
+    "The journal was restored from a copy after that, so the payout may have been decided and paid "
+    "since."
+)
+"""What a doubt of a restored payout says besides its own sentence."""
+_REFUSED: Final = "The gateway refused it, and is asked whether an order was made all the same."
 FRESH_FOR: Final = 10.0
 """Seconds for which a validated answer, or a claim, is young enough to send on."""
 
@@ -48,14 +55,20 @@ class Payout:
         since: When it came into that state.
         held: Whether pay waits for a person's approval.
         approved_by: Who approved it, if it was held.
-        restored: Whether it was read from a restored copy and not looked at since.
+        restored: Whether what the journal says of it may be out of date (it was restored from a
+            copy, or an earlier send may have paid), and the gateway has not been asked since.
         attempt: Which round of sending this is; a vanished check or a release begins the next.
         pays: How many pay requests may have left this machine.
         paynet_order_id: The gateway's order id, once known.
         validated_at: When the bank's validation was last seen.
         not_seen_at: When the gateway first said that it knows no such order.
         not_seen: How often it has said so.
+        refused: Whether the latest send was answered with a refusal, and the gateway was not yet
+            asked whether an order was made all the same.
+        settings_refused: Whether that refusal was about a setting and not about the payout.
         doubt: Why a person must look.
+        told_amount: The amount that the gateway tells, where that is the doubt.
+        told_currency: The currency that the gateway tells, where that is the doubt.
         status: The final status.
         status_number: Which of its events told the final status.
         order_stage: The gateway's word for the final stage.
@@ -89,7 +102,11 @@ class Payout:
     validated_at: float | None = None
     not_seen_at: float | None = None
     not_seen: int = 0
+    refused: bool = False
+    settings_refused: bool = False
     doubt: Doubt | None = None
+    told_amount: Decimal | None = None
+    told_currency: str | None = None
     status: Status | None = None
     status_number: int | None = None
     order_stage: str | None = None
@@ -130,6 +147,22 @@ class Payout:
         """Whether to ask the gateway what really happened: its status ``error`` does not say."""
         is_error = self.state is State.FINAL and self.status == Status.ERROR
         return is_error and not self.is_reconciled
+
+    @property
+    def doubt_sentence(self) -> str | None:
+        """Why a person must look, with the numbers of this payout; None while none must."""
+        if self.state is not State.ATTENTION or self.doubt is None:
+            return None
+        sentences = [self.doubt.sentence]
+        if self.doubt is Doubt.AMOUNT_DIFFERS:
+            told = money(self.told_amount, self.told_currency or self.currency)
+            if self.told_amount is None and told.upper() == self.currency:
+                told = "an amount that cannot be read"
+            asked = money(self.amount, self.currency)
+            sentences.append(f"The gateway tells {told}; {asked} was asked for.")
+        if self.restored and self.doubt is not Doubt.RESTORED:
+            sentences.append(RESTORED_TOO)
+        return " ".join(sentences)
 
     @property
     def acknowledged(self) -> tuple[str, ...]:
@@ -269,6 +302,7 @@ def outcome(payout: Payout, *, explanation: str | None = None) -> Outcome:
         redirect_to=payout.redirect_to,
         open_reason=None if wait is None else wait[0],
         doubt=payout.doubt,
+        restored=payout.restored and not payout.state.is_terminal,
         explanation=_explain(payout, explanation),
         approved_by=payout.approved_by,
         alarms=payout.alarms,
@@ -288,8 +322,10 @@ def _explain(payout: Payout, latest: str | None) -> str | None:
     """Say what a person should know: the doubt, what does not fit, why there is no end yet."""
     told: list[str] = []
     wait = deadline(payout)
-    if payout.state is State.ATTENTION and payout.doubt is not None:
-        told.append(payout.doubt.sentence)
+    if payout.doubt_sentence is not None:
+        told.append(payout.doubt_sentence)
+    elif payout.refused:
+        told.append(_REFUSED)
     told += explain(payout.told_findings, payout)
     if payout.needs_reconciliation:
         told.append(RECONCILE)

@@ -20,6 +20,7 @@ _RELEASES: Final = {
     Doubt.CHECK_UNCONFIRMED: "to check each once more, when the support has no such order",
     Doubt.CHECKS_SPENT: "to check each once more, when the cause is mended",
     Doubt.FOREIGN_ORDER: "to check each once more, if the other order never pays this receiver",
+    Doubt.AMOUNT_DIFFERS: "to ask about each once more, and to pay it if its amount is right then",
     Doubt.PAY_REFUSED: "to pay each once more, when the cause is mended",
     Doubt.BAD_REDIRECT: "to go on asking for each; nothing is paid again",
 }

@@ -162,7 +162,9 @@ def _trouble(outcome: Outcome) -> str:
     word: str | None = outcome.status if outcome.state is State.FINAL else outcome.state
     if outcome.open_reason is OpenReason.AWAITING_APPROVAL:
         word = outcome.open_reason
-    words = ["not-sent"] if stopped else outcome.concerns or [str(word)]
+    words = ["not-sent"] if stopped else [*outcome.concerns] or [str(word)]
+    if outcome.restored and outcome.state is State.ATTENTION and "restored" not in words:
+        words.append("restored")  # its doubt is older than the copy
     return f"{', '.join(words)}. {explanation_of(outcome)}".rstrip()
 
 

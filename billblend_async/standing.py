@@ -189,6 +189,8 @@ def _details(payout: Payout) -> tuple[tuple[str, str], ...]:
     findings = payout.told_findings
     for each, sentence in zip(findings, explain(findings, payout), strict=True):
         told.setdefault(f"alarm {each.alarm}", []).append(sentence)
+    if payout.doubt_sentence is not None:
+        told[f"doubt {payout.doubt}"] = [payout.doubt_sentence]
     return tuple((name, " ".join(sentences)) for name, sentences in told.items())
 
 

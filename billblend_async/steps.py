@@ -1,4 +1,4 @@
-"""What a step of a payout leaves to be done: nothing more, or the next one later."""
+"""The result of one step of a payout: it is done, or the next step comes later."""
 
 import attrs
 
@@ -9,7 +9,7 @@ __all__ = ["Done", "Waiting"]
 
 @attrs.frozen
 class Done:
-    """Nothing more will happen to this payout.
+    """Nothing more is sent or asked for this payout.
 
     Attributes:
         outcome: What became of it.

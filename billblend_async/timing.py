@@ -96,7 +96,7 @@ class Timing:
             return math.inf
         waited = self._waited(payout)
         rest = min(wait[1] - self._wall_clock(), wait[1] - payout.since - waited)
-        if payout.state is State.CHECKING:
+        if payout.state is State.CHECKING or payout.refused:
             # Whether the gateway has the order takes a while to find out: each run has that long.
             return max(rest, _LONG_ENOUGH - waited)
         return rest
@@ -116,7 +116,7 @@ class Timing:
         now, at = self._now(), self._wall_clock()
         command = next_command(payout, at)
         waited = max(0.0, at - payout.since)
-        if payout.state is State.CHECKING:
+        if payout.state is State.CHECKING or payout.refused:
             waited = self._waited(payout)  # after a long time away it is still worth asking often
         if isinstance(command, Ask):
             awaits_end = is_announced and payout.pays > 0

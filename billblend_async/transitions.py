@@ -10,6 +10,7 @@ from .events import (
     CalledBack,
     Checked,
     CheckNotSent,
+    CheckRefused,
     CheckStarted,
     Closed,
     Event,
@@ -52,6 +53,7 @@ _ROWS: Final[Mapping[State, Mapping[type[Event], set[State]]]] = {
     },
     _C: {
         CheckNotSent: {_N},
+        CheckRefused: {_C},
         Checked: {_V},
         NotSeen: {_C, _N, _A},
         Rejected: {State.REJECTED},
@@ -66,6 +68,7 @@ _ROWS: Final[Mapping[State, Mapping[type[Event], set[State]]]] = {
     _V: {
         Validated: {_VD, _A},
         Finished: {State.FINAL, _A},
+        NeedsAttention: {_A},
         Approved: {_V},
         CalledBack: {_V},
         Withdrawn: {State.WITHDRAWN},
@@ -86,7 +89,8 @@ _ROWS: Final[Mapping[State, Mapping[type[Event], set[State]]]] = {
     _P: {
         PayNotSent: {_VD, _N},
         PayAccepted: {_F},
-        PayRefused: {_A},
+        PayRefused: {_A, _P},
+        NotSeen: {_P, State.REJECTED, _A},
         Rejected: {State.REJECTED, _A},
         TurnedAway: {_N},
         RedirectRequired: {_R},

@@ -34,14 +34,17 @@ from billblend_async.events import (
     CalledBack,
     Checked,
     CheckNotSent,
+    CheckRefused,
     CheckStarted,
     Event,
     NotSeen,
     PayAccepted,
     PayNotSent,
+    PayRefused,
     PayStarted,
     RedirectCleared,
     RedirectRequired,
+    Rejected,
     Released,
     Restored,
     TurnedAway,
@@ -69,6 +72,10 @@ OWNER: Final = Owner(
 )
 
 _PAID: Final = PATHS[State.AWAITING_FINAL]
+_REFUSED: Final = (
+    PayStarted(at=START + 1),
+    PayRefused(at=START + 2, error_code="8", error_message="No such receiver"),
+)
 
 
 def _denials(begin: float) -> tuple[Event, ...]:
@@ -92,6 +99,25 @@ def lives() -> Mapping[str, tuple[Event, ...]]:
         "turned-away": (
             CheckStarted(at=START + 1),
             TurnedAway(at=START + 2, error_code="5", error_message="Merchant not found"),
+        ),
+        "check-refused": (
+            CheckStarted(at=START + 1),
+            CheckRefused(at=START + 2, error_code="8", error_message="No such receiver"),
+        ),
+        "check-refused-and-rejected": (
+            CheckStarted(at=START + 1),
+            CheckRefused(at=START + 2, error_code="8", error_message="No such receiver"),
+            Rejected(at=START + 5, error_code="8", error_message="No such receiver"),
+        ),
+        "check-refused-and-found": (
+            CheckStarted(at=START + 1),
+            CheckRefused(at=START + 2, error_code="8"),
+            Checked(at=START + 5, paynet_order_id=ORDER),
+        ),
+        "restored-and-released": (
+            *DOUBT_PATHS[Doubt.CHECK_UNCONFIRMED],
+            Restored(at=START + 1000),
+            Released(at=START + 1100, who="ann", why="no such order"),
         ),
         "check-vanished": (CheckStarted(at=START + 1), *_denials(START + 2)),
         "pay-not-sent": (*PATHS[State.PAYING], PayNotSent(at=START + 12)),
@@ -176,6 +202,18 @@ def lives() -> Mapping[str, tuple[Event, ...]]:
             )
             for state in ONE_STEP_PATHS
         },
+        "one-step-refused": (opened("one-step-refused", flow=Flow.ONE_STEP), *_REFUSED),
+        "one-step-refused-for-settings": (
+            opened("one-step-refused-for-settings", flow=Flow.ONE_STEP),
+            PayStarted(at=START + 1),
+            PayRefused(at=START + 2, error_code="5", about_settings=True),
+            *_denials(START + 3),
+        ),
+        "one-step-rejected": (
+            opened("one-step-rejected", flow=Flow.ONE_STEP),
+            *_REFUSED,
+            *_denials(START + 3),
+        ),
         "held": (opened("held", held=True), *held),
         "held-and-approved": (
             opened("held-and-approved", held=True),

@@ -114,6 +114,12 @@ DOUBT_PATHS: dict[Doubt, tuple[Event, ...]] = {
         CheckStarted(at=START + 1),
         NeedsAttention(at=START + 20, doubt=Doubt.FOREIGN_ORDER),
     ),
+    Doubt.AMOUNT_DIFFERS: (
+        *_CHECKED,
+        NeedsAttention(
+            at=START + 20, doubt=Doubt.AMOUNT_DIFFERS, amount=Decimal("1000.00"), currency="EUR"
+        ),
+    ),
     Doubt.PAY_UNCONFIRMED: PATHS[State.ATTENTION],
     Doubt.PAY_REFUSED: (*_PAYING, PayRefused(at=START + 20, error_code="102")),
     Doubt.APPROVED_BEFORE_PAY: (*_CHECKED, finished(at=START + 20)),

@@ -9,15 +9,18 @@ finite:
   likes: a payout's state (the time for doubt, and the minute before a release), a validation (10
   s), the first "no such order" (30 s), a claim (10 s).
 - **The gateway** holds up to two orders. A request that was sent travels for as long as it likes,
-  is lost, refused, or takes effect; pay is not idempotent; the answer may be lost too. The status
-  tells any word that was ever true, also late; the lying gateway tells any word at any time.
+  is lost, refused, or takes effect; pay is not idempotent; the answer may be lost too. One that
+  was delivered twice takes effect and is refused all the same. The status tells any word that was
+  ever true, also late; the lying gateway tells any word at any time. A gateway that misreads makes
+  orders of another amount.
 - **Owners** read the journal when they lose a claim, or have waited for long: until then they go on
   with what they knew. They crash at any time and forget what is not journaled.
 - **A person** looks at the ledger and never releases what is paid; they press the buttons in every
   state. Nothing travels for longer than it takes a doubt to become old enough for a release:
   against a request that takes effect hours later no person could decide either.
 - **A journal** may be restored, once, from a copy of any moment. Then nothing travels any more, and
-  "no such order" is the truth.
+  "no such order" is the truth. A person who looks at it does not know what happened after the copy,
+  so they release what has no order without a look at the ledger.
 
 What nothing depends on is left out: alarms, error texts and the number of an event.
 """
@@ -49,6 +52,7 @@ from billblend_async.events import (
     CheckNotSent,
     CheckStarted,
     Closed,
+    Decision,
     Event,
     PayNotSent,
     PayStarted,
@@ -58,6 +62,7 @@ from billblend_async.events import (
 )
 from billblend_async.machine import NOT_SEEN_FOR, event_for, evolve
 from billblend_async.models import Doubt, Flow, State
+from billblend_async.objections import is_out_of_date
 from billblend_async.payout import FRESH_FOR, Payout, open_payout
 
 NOW: Final = 1_800_000_000.0
@@ -80,6 +85,7 @@ class Rules:
     Attributes:
         keeps_place: Whether the journal takes each place of a log once.
         sends_old_claims: Whether an owner sends however old its claim is.
+        is_out_of_date: Whether a person's decision must wait for an answer of the gateway.
     """
 
     next_command: Callable[[Payout, float], Command] = next_command
@@ -87,6 +93,7 @@ class Rules:
     evolve: Callable[[Payout, Event], Payout] = evolve
     keeps_place: bool = True
     sends_old_claims: bool = False
+    is_out_of_date: Callable[[Decision, Payout, StatusAnswer | None], bool] = is_out_of_date
 
 
 class Owner(NamedTuple):
@@ -114,6 +121,7 @@ class Order(NamedTuple):
 
     word: str = "made"
     is_paid: bool = False
+    is_misread: bool = False
 
 
 class Moment(NamedTuple):
@@ -192,6 +200,9 @@ class World:
         lies: Whether the gateway tells any word at any time.
         releases: How often a person may release it.
         restores: Whether the journal may be restored from a copy; then "no such order" is true.
+        copied_in: The state in which that copy is made; None for any that is not the end.
+        misreads: Whether the gateway may make an order of another amount.
+        duplicates: Whether a request may be delivered twice, so that it acts and is refused.
         flights: How many requests may be on their way at once.
     """
 
@@ -201,6 +212,9 @@ class World:
     lies: bool = False
     releases: int = 1
     restores: bool = False
+    copied_in: State | None = None
+    misreads: bool = False
+    duplicates: bool = False
     flights: int = 2
     events: set[str] = attrs.field(factory=set, init=False)
     doubts: set[Doubt] = attrs.field(factory=set, init=False)
@@ -241,7 +255,7 @@ class World:
             since=LONG_AGO if payout.state in _DOUBTFUL and payout.since <= LONG_AGO else NOW,
             not_seen=min(payout.not_seen, machine.NOT_SEEN_TIMES),
         )
-        if payout.state not in _UNCHECKED:
+        if not _counts_denials(payout):
             payout = attrs.evolve(payout, not_seen=0, not_seen_at=None)
         if payout.state not in (State.VALIDATED, State.PAYING):
             payout = attrs.evolve(payout, validated_at=None)
@@ -361,6 +375,8 @@ class World:
             yield self._answered(gone, flight.command, _REFUSED, "is refused")
             yield self._turned_away(gone, flight.command)
             yield from self._acts(gone, flight.command)
+            for refusal in (_REFUSED, _TURNED_AWAY) if self.duplicates else ():
+                yield from self._acts(gone, flight.command, refusal)
         if self.lies:
             return
         for n, order in enumerate(m.orders):
@@ -372,29 +388,36 @@ class World:
                 yield Step(f"order {ORDERS[n]} is {word}", m._replace(orders=orders))
 
     def _turned_away(self, m: Moment, command: Send) -> Step:
-        """Turn a request away for its settings: it made no order, so it may be sent again."""
+        """Refuse a request for its settings; a check moves no money and may be sent again."""
         if isinstance(command, Check):
             m = m._replace(may_check=True)
-        elif isinstance(command, PayOut):
-            m = m._replace(may_pay=True)
         return self._answered(m, command, _TURNED_AWAY, "is turned away")
 
-    def _acts(self, m: Moment, command: Send) -> Iterator[Step]:
-        """Let a request take effect."""
+    def _acts(self, m: Moment, command: Send, refusal: Refused | None = None) -> Iterator[Step]:
+        """Let a request take effect; with a refusal, a second copy of it is refused."""
+        what = "takes effect" if refusal is None else f"takes effect, {refusal.error_message}"
         if isinstance(command, Pay):
             n = ORDERS.index(command.paynet_order_id)
             if self.lies or m.orders[n].word == "validated" or m.orders[n].is_paid:
-                yield self._answered(self._spend(m, n), command, _ACCEPTED[n], "pays")
+                yield self._answered(self._spend(m, n), command, refusal or _ACCEPTED[n], what)
         elif len(m.orders) < len(ORDERS):
             n = len(m.orders)
-            made = m._replace(orders=(*m.orders, Order()))
-            if isinstance(command, PayOut):
-                made = self._spend(made, n)
-            yield self._answered(made, command, _ACCEPTED[n], "takes effect")
+            if refusal is _TURNED_AWAY and isinstance(command, Check):
+                m = m._replace(may_check=True)
+            can_misread = self.misreads and isinstance(command, Check)
+            for is_misread in (False, True)[: 2 if can_misread else 1]:
+                order = Order(is_misread=is_misread)
+                made = m._replace(orders=(*m.orders, order))
+                if isinstance(command, PayOut):
+                    made = self._spend(made, n)
+                told = f"{what}, misread" if is_misread else what
+                yield self._answered(made, command, refusal or _ACCEPTED[n], told)
 
     def _spend(self, m: Moment, n: int) -> Moment:
         if any(order.is_paid for order in m.orders):
             raise Broken("paid twice")
+        if m.orders[n].is_misread:
+            raise Broken("paid another amount")
         word = m.orders[n].word if self.lies else "processing"
         return m._replace(orders=_with(m.orders, n, Order(word, is_paid=True)))
 
@@ -407,7 +430,7 @@ class World:
     ) -> Iterator[Step]:
         """Let each owner journal what an answer means; whoever was behind reads first."""
         before = m
-        if isinstance(answer, NotFound) and self.payout(m).state in _UNCHECKED:
+        if isinstance(answer, NotFound) and _counts_denials(self.payout(m)):
             m = m._replace(denials=min(m.denials + 1, machine.NOT_SEEN_TIMES))
         event = self.mean(m.payout, command, answer)
         for n in range(self.owners) if by is None else [by]:
@@ -436,7 +459,7 @@ class World:
         mine = m.owners[n]
         # A claim is taken back only while the owner has seen nothing since.
         owners[n] = mine._replace(is_current=False) if mine.claim else Owner()
-        if self.payouts[after].state not in _UNCHECKED:
+        if not _counts_denials(self.payouts[after]):
             m = m._replace(
                 may_check=m.may_check or self.payouts[after].paynet_order_id is not None,
                 denials=0,
@@ -518,7 +541,9 @@ class World:
         for silence in _SILENCE:
             yield from self._learn(m, ask, silence, fair=silence.readable, by=n)
         asked = ask.paynet_order_id
-        if asked is None and not (m.orders and self.restores):
+        # Of what it has refused, and of a journal that was restored, the gateway denies no order.
+        denies = not m.orders or not (self.restores or self.payout(m).refused)
+        if asked is None and denies:
             yield from self._learn(m, ask, _NOT_FOUND, fair=not m.orders, by=n)
         if self.lies and asked is None:
             yield from self._learn(m, ask, self._report("7", "made", "9"), fair=False, by=n)
@@ -527,7 +552,8 @@ class World:
         for name, order in zip(ORDERS, m.orders, strict=False):
             if asked in (None, name):
                 for word in _LIES if self.lies else _words(order):
-                    told = self._report(name, word)
+                    amount = "9" if order.is_misread else "10.42"
+                    told = self._report(name, word, amount)
                     yield from self._learn(m, ask, told, fair=word == order.word, by=n)
 
     def _call_back(self, m: Moment) -> Iterator[Step]:
@@ -549,13 +575,16 @@ class World:
 
     def _person(self, m: Moment) -> Iterator[Step]:
         payout = self.payout(m)
-        decisions: list[Event] = [kind(at=NOW, **WHO) for kind in (Withdrawn, Closed)]
+        decisions: list[Decision] = [kind(at=NOW, **WHO) for kind in (Withdrawn, Closed)]
         decisions.append(Acknowledged(at=NOW, **WHO, findings=(), error=True))
         if payout.held:
             decisions.append(Approved(at=NOW, who="ann"))
         no_send = payout.doubt is Doubt.BAD_REDIRECT
-        if m.releases < self.releases and (no_send or not any(o.is_paid for o in m.orders)):
+        is_blind = payout.restored and payout.paynet_order_id is None
+        looks = no_send or is_blind or not any(o.is_paid for o in m.orders)
+        if m.releases < self.releases and looks:
             decisions.append(Released(at=NOW, **WHO))
+        decisions = [d for d in decisions if not self.rules.is_out_of_date(d, payout, _SILENCE[1])]
         for n, event in product(range(self.owners), decisions):
             after = self._write(m, n, event)
             if after is None:
@@ -563,11 +592,13 @@ class World:
             if isinstance(event, Released):
                 after = after._replace(releases=m.releases + 1)
                 if not no_send:
-                    after = after._replace(may_pay=True, may_check=True)
+                    after = after._replace(may_pay=True, may_check=not is_blind)
             yield Step(f"ann: {type(event).__name__}", after, is_fair=False)
 
     def _restore(self, m: Moment) -> Iterator[Step]:
-        if m.copy is None and not self.payout(m).state.is_terminal:
+        state = self.payout(m).state
+        is_copied = not state.is_terminal if self.copied_in is None else state is self.copied_in
+        if m.copy is None and is_copied:
             yield Step("the journal is copied", m._replace(copy=m.payout), is_fair=False)
         elif m.copy is not None and not m.is_restored:
             event = Restored(at=NOW)
@@ -590,15 +621,22 @@ class World:
 
     def check(self, m: Moment) -> None:
         """Compare what the payout says with the gateway's ledger; only a liar's word is nothing."""
+        payout, paid = self.payout(m), any(order.is_paid for order in m.orders)
+        if paid and payout.state in (State.REJECTED, State.WITHDRAWN) and not self.lies:
+            raise Broken(f"told {payout.state}, and it was paid")
         if self.lies or m.is_restored:
             return
-        payout, paid = self.payout(m), any(order.is_paid for order in m.orders)
         if paid and payout.pays == 0:
             raise Broken(f"paid, and nobody knows of a pay: {payout.state}")
         if payout.state is State.FINAL:
             told = m.orders[ORDERS.index(str(payout.paynet_order_id))]
             if payout.status != told.word:
                 raise Broken(f"told {payout.status} of an order that is {told.word}")
+
+
+def _counts_denials(payout: Payout) -> bool:
+    """Tell whether denials of its order are counted."""
+    return payout.state in _UNCHECKED or payout.refused
 
 
 def _words(order: Order) -> tuple[str, ...]:
@@ -609,7 +647,7 @@ def _words(order: Order) -> tuple[str, ...]:
 
 
 _REFUSED: Final = Refused("8", "refused")
-_TURNED_AWAY: Final = Refused("5", "no such endpoint")
+_TURNED_AWAY: Final = Refused("5", "refused for a setting")
 _ACCEPTED: Final = tuple(Accepted(order) for order in ORDERS)
 _NOT_FOUND: Final = NotFound("101")
 

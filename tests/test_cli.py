@@ -417,10 +417,20 @@ async def test_journal_restored(desk: Desk) -> None:
     """A copy that was declared restored asks before it sends, and says so until it is complete."""
     await desk.pay(desk.write(2), *FAST)
     await park(desk, "po-1000", state=State.VALIDATING)
+    await park(desk, "po-2000")
     journal = ("--journal", "payouts.db")
 
     told = await desk.billblend("journal", "restored", *journal)
-    assert (0, True, "") == (told[0], told[1].startswith("1 unfinished payouts"), told[2])
+    assert (0, True, "") == (told[0], told[1].startswith("2 unfinished payouts"), told[2])
+    listed = (await desk.billblend("attention", "list", *journal))[1]
+    assert "po-2000: pay-unconfirmed, restored. " in listed
+    assert "The journal was restored from a copy after that" in listed
+    why = (*journal, "--who", "ann", "--why", "asked the bank")
+    kept = await desk.billblend("withdraw", "po-1000", *why)
+    assert (3, True) == (kept[0], "does not say that it has no order for it" in kept[2])
+    assert (0, "po-2000: closed\n") == (
+        await desk.billblend("attention", "close", "po-2000", *why)
+    )[:2]
     assert 0 == (await desk.billblend("journal", "complete", *journal))[0]
     missing = await desk.billblend("journal", "restored", "--journal", "other.db")
     assert (4, True) == (missing[0], "no such file" in missing[2])

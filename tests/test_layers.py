@@ -68,7 +68,7 @@ ARROWS: dict[str, set[str]] = {
     | {"polling", "journal", "breaker", "callbacks", "feed", "redirects"}
     | {"observer", "logs", "monitor", "questions", "alarms"},
     "timing": VALUES | MACHINE | {"alarms", "polling", "questions"},
-    "driver": VALUES | MACHINE | {"means", "steps", "timing", "logs"},
+    "driver": VALUES | MACHINE | {"means", "objections", "steps", "timing", "logs"},
     "crew": {"commands", "driver", "means", "payout", "timing"},
     "delivery": VALUES | MACHINE | {"callbacks", "crew", "driver", "feed", "timing", "logs"},
     "admission": VALUES | MACHINE | {"means", "crew", "driver"},

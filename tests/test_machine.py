@@ -35,6 +35,7 @@ from billblend_async.events import (
     CalledBack,
     Checked,
     CheckNotSent,
+    CheckRefused,
     CheckStarted,
     Closed,
     Event,
@@ -82,6 +83,7 @@ SEEN = seen(LATE)
 COLUMNS: dict[str, Event] = {
     "CS": CheckStarted(at=LATE),
     "CN": CheckNotSent(at=LATE),
+    "CR": CheckRefused(at=LATE),
     "CK": Checked(at=LATE, paynet_order_id=ORDER),
     "NS": NotSeen(at=LATE),
     "RJ": Rejected(at=LATE),
@@ -122,26 +124,26 @@ ROWS = {
 }
 # A name is the state that follows; . is nothing at all, = news without a move, ! an alarm only.
 CHECK_PAY_TABLE = """
-     CS  CN  CK  NS  RJ  TA  VA  AP  PS  PN  PA  PR  RR  RC  FA  FD  FR  CB  NA  RE  CL  WD  AK  RS  OP
-new  chk .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   =   .   .   .   WDN .   =   .
-chk  .   new val =   REJ new .   .   .   .   .   .   .   .   att FIN .   =   .   .   .   WDN .   =   .
-val  .   .   .   .   .   .   vdd .   .   .   .   .   .   .   att FIN .   =   .   .   .   WDN .   =   .
-vdd  .   .   .   .   .   .   =   .   pay .   .   .   .   .   att FIN .   =   .   .   .   WDN .   att .
-pay  .   .   .   .   .   .   .   .   .   vdd fin att rcv .   FIN FIN .   =   att .   .   .   .   .   .
-fin  .   .   .   .   .   .   .   .   .   .   .   .   rcv .   FIN FIN .   =   .   .   .   .   .   .   .
-rcv  .   .   .   .   .   .   .   .   .   .   .   .   =   fin FIN FIN .   =   .   .   .   .   .   .   .
-att  .   .   .   .   .   .   .   .   .   .   fin .   rcv .   FIN FIN .   =   .   vdd CLO .   .   =   .
-FIN  .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   !   .   .   .   .   .   .   .   .
-REJ  .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   !   .   .   .   .   .   .   .   .
-WDN  .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   !   .   .   .   .   .   .   .   .
-CLO  .   .   .   .   .   .   .   .   .   .   !   .   .   .   !   .   !   .   .   .   .   .   .   .   .
+     CS  CN  CR  CK  NS  RJ  TA  VA  AP  PS  PN  PA  PR  RR  RC  FA  FD  FR  CB  NA  RE  CL  WD  AK  RS  OP
+new  chk .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   =   .   .   .   WDN .   =   .
+chk  .   new =   val =   REJ new .   .   .   .   .   .   .   .   att FIN .   =   .   .   .   WDN .   =   .
+val  .   .   .   .   .   .   .   vdd .   .   .   .   .   .   .   att FIN .   =   .   .   .   WDN .   =   .
+vdd  .   .   .   .   .   .   .   =   .   pay .   .   .   .   .   att FIN .   =   .   .   .   WDN .   att .
+pay  .   .   .   .   .   .   .   .   .   .   vdd fin att rcv .   FIN FIN .   =   att .   .   .   .   .   .
+fin  .   .   .   .   .   .   .   .   .   .   .   .   .   rcv .   FIN FIN .   =   .   .   .   .   .   .   .
+rcv  .   .   .   .   .   .   .   .   .   .   .   .   .   =   fin FIN FIN .   =   .   .   .   .   .   .   .
+att  .   .   .   .   .   .   .   .   .   .   .   fin .   rcv .   FIN FIN .   =   .   vdd CLO .   .   =   .
+FIN  .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   !   .   .   .   .   .   .   .   .
+REJ  .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   !   .   .   .   .   .   .   .   .
+WDN  .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   !   .   !   .   .   .   .   .   .   .   .
+CLO  .   .   .   .   .   .   .   .   .   .   .   !   .   .   .   !   .   !   .   .   .   .   .   .   .   .
 """  # noqa: E501 - a column for each event
 ONE_STEP_TABLE = """
-     CS  CN  CK  NS  RJ  TA  VA  AP  PS  PN  PA  PR  RR  RC  FA  FD  FR  CB  NA  RE  CL  WD  AK  RS  OP
-new  .   .   .   .   .   .   .   .   pay .   .   .   .   .   .   .   .   =   .   .   .   WDN .   =   .
-pay  .   .   .   .   REJ new .   .   .   new fin .   rcv .   FIN FIN .   =   att .   .   .   .   .   .
-fin  .   .   .   .   .   .   .   .   .   .   .   .   rcv .   FIN FIN .   =   .   .   .   .   .   .   .
-att  .   .   .   .   .   .   .   .   .   .   fin .   rcv .   FIN FIN .   =   .   new CLO .   .   =   .
+     CS  CN  CR  CK  NS  RJ  TA  VA  AP  PS  PN  PA  PR  RR  RC  FA  FD  FR  CB  NA  RE  CL  WD  AK  RS  OP
+new  .   .   .   .   .   .   .   .   .   pay .   .   .   .   .   .   .   .   =   .   .   .   WDN .   =   .
+pay  .   .   .   .   .   REJ new .   .   .   new fin =   rcv .   FIN FIN .   =   att .   .   .   .   .   .
+fin  .   .   .   .   .   .   .   .   .   .   .   .   .   rcv .   FIN FIN .   =   .   .   .   .   .   .   .
+att  .   .   .   .   .   .   .   .   .   .   .   fin .   rcv .   FIN FIN .   =   .   new CLO .   .   =   .
 """  # noqa: E501 - likewise
 
 
@@ -564,6 +566,77 @@ class TestContradictions:
         assert [Decimal(99)] == [each.amount for each in again.open_findings]
 
 
+def refused(*, settings: bool = False, pays: int = 1) -> Payout:
+    """Make a one-step payout whose latest request was answered with a refusal."""
+    payout = payout_in(State.PAYING, flow=Flow.ONE_STEP) if pays == 1 else released_and_sent_again()
+    return evolve(
+        payout,
+        PayRefused(at=LATE + 2000, error_code="8", error_message="no", about_settings=settings),
+    )
+
+
+def denied(payout: Payout, times: int = NOT_SEEN_TIMES, seconds: float = NOT_SEEN_FOR) -> Payout:
+    """Let the gateway deny the order so often, over so many seconds."""
+    for n in range(times):
+        payout = evolve(payout, NotSeen(at=payout.since + 1 + n * seconds / (times - 1)))
+    return payout
+
+
+class TestRefused:
+    """A refusal is no proof that nothing was done: another copy of the request may have acted."""
+
+    @pytest.mark.parametrize("settings", [False, True])
+    def test_one_step_is_asked_about(self, settings: bool) -> None:  # noqa: FBT001
+        """A one-step payout that was refused stays in doubt, counted as sent, with the reason."""
+        payout = refused(settings=settings)
+
+        assert Ask(None) == next_command(payout, LATE + 5000)
+        assert (State.PAYING, 1, "8") == (payout.state, payout.pays, payout.error_code)
+        assert payout is evolve(payout, COLUMNS["WD"])
+        assert "asked whether an order was made" in (outcome(payout).explanation or "")
+
+    def test_one_step_that_is_denied(self) -> None:
+        """It is rejected after as many denials as let a lost check be sent again."""
+        assert State.REJECTED is denied(refused()).state
+        assert "no" == denied(refused()).error_message
+        assert State.PAYING is denied(refused(), times=NOT_SEEN_TIMES - 1).state
+        assert State.PAYING is denied(refused(), seconds=NOT_SEEN_FOR - 1).state
+
+    @pytest.mark.parametrize(("settings", "pays"), [(True, 1), (False, 2)])
+    def test_one_step_that_needs_a_person(self, settings: bool, pays: int) -> None:  # noqa: FBT001
+        """A wrong setting can be mended, and an earlier send may have paid: a person decides."""
+        payout = denied(refused(settings=settings, pays=pays))
+
+        assert (State.ATTENTION, Doubt.PAY_REFUSED) == (payout.state, payout.doubt)
+
+    def test_one_step_that_is_found(self) -> None:
+        """An order that is found all the same is followed, and the refusal forgotten."""
+        payout = evolve(refused(), PayAccepted(at=LATE + 3000, paynet_order_id=ORDER))
+
+        assert (State.AWAITING_FINAL, None) == (payout.state, payout.error_code)
+        assert State.FINAL is evolve(refused(), finished(at=LATE + 3000)).state
+
+    def test_denials_without_a_refusal(self) -> None:
+        """A pay whose answer was lost is never given up for a denial."""
+        lost = payout_in(State.PAYING, flow=Flow.ONE_STEP)
+
+        assert lost is evolve(lost, NotSeen(at=LATE))
+
+    def test_second_refusal(self) -> None:
+        """One send has one answer."""
+        assert refused() is not evolve(refused(), COLUMNS["PR"])
+        payout = refused()
+        assert payout is evolve(payout, COLUMNS["PR"])
+
+    def test_what_earlier_releases_believed(self) -> None:
+        """A one-step payout that was turned away is asked about before it is sent again."""
+        payout = lead(payout_in(State.PAYING, flow=Flow.ONE_STEP), COLUMNS["TA"])
+
+        assert Ask(None) == next_command(payout, LATE + 5000)
+        assert isinstance(next_command(denied(payout), LATE + 5000), PayOut)
+        assert State.PAYING is lead(payout, COLUMNS["PS"]).state  # as they have written it
+
+
 class TestRestored:
     """A journal that was restored from a copy asks first, and never pays on its own word."""
 
@@ -609,6 +682,32 @@ class TestRestored:
             payout.restored,
             payout.not_seen,
         )
+
+    def test_released(self) -> None:
+        """Who releases a restored payout without an order has it asked about before a check."""
+        payout = evolve(doubtful(Doubt.CHECK_UNCONFIRMED), Restored(at=LATE))
+        payout = evolve(payout, Released(at=LATE + 100, who="ann", why="never arrived"))
+
+        assert (State.NEW, True) == (payout.state, payout.restored)
+        assert Ask(None) == next_command(payout, LATE + 200)
+        found = lead(payout, COLUMNS["CK"], COLUMNS["VA"])
+        assert (State.ATTENTION, Doubt.RESTORED) == (found.state, found.doubt)
+        assert Check(2) == next_command(denied(payout), LATE + 5000)
+
+    def test_denials_before_a_release(self) -> None:
+        """What the gateway denied before a release does not shorten the time after it."""
+        payout = payout_in(State.CHECKING)
+        payout = lead(payout, COLUMNS["NS"], COLUMNS["NS"], _of_check(Doubt.CHECK_UNCONFIRMED))
+        payout = lead(lead(payout, COLUMNS["RS"]), COLUMNS["RE"])
+
+        assert denied(payout, seconds=NOT_SEEN_FOR - 1).restored
+
+    def test_shown_beside_the_doubt(self) -> None:
+        """A doubt that is older than the copy says that the journal was restored since."""
+        told = outcome(evolve(payout_in(State.ATTENTION), Restored(at=LATE)))
+
+        assert told.restored
+        assert "restored from a copy after that" in (told.explanation or "")
 
     def test_found_after_a_doubt(self) -> None:
         """A copy whose check was in doubt needs a person too, once its order is found."""
@@ -749,7 +848,9 @@ def test_walks(seed: int) -> None:
             sends += 1
             assert before.state in (State.NEW, State.VALIDATED)
             assert not before.held
-            assert not before.restored
+            # Earlier releases did so after a release, or a refused setting.
+            again = before.attempt > 1 or before.flow is Flow.ONE_STEP
+            assert again or not before.restored
         if isinstance(event, PayNotSent) or (
             isinstance(event, TurnedAway) and before.state is State.PAYING
         ):
@@ -923,8 +1024,13 @@ def _of_check(doubt: Doubt) -> Event:
     return NeedsAttention(at=LATE, doubt=doubt)
 
 
-NEEDS_A_RUN = {(State.CHECKING, NotSeen, State.ATTENTION), (State.CHECKING, NotSeen, State.NEW)}
-"""Ways that take several events in a row; TestLostCheck takes them."""
+NEEDS_A_RUN = {
+    (State.CHECKING, NotSeen, State.ATTENTION),
+    (State.CHECKING, NotSeen, State.NEW),
+    (State.PAYING, NotSeen, State.ATTENTION),
+    (State.PAYING, NotSeen, State.REJECTED),
+}
+"""Ways that take several events in a row; TestLostCheck and TestRefused take them."""
 
 
 def test_diagram_is_drawn_from_the_table() -> None:

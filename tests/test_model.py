@@ -18,7 +18,13 @@ from small_world import LONG_AGO, NOW, Moment, Rules, World
 from walks import Found, stuck, walk
 
 from billblend_async import machine
-from billblend_async.answers import NoAnswer, NotFound, SendAnswer, StatusAnswer
+from billblend_async.answers import (
+    NoAnswer,
+    NotFound,
+    SendAnswer,
+    StatusAnswer,
+    StatusReport,
+)
 from billblend_async.commands import Command, Pay, next_command
 from billblend_async.events import (
     Acknowledged,
@@ -28,7 +34,10 @@ from billblend_async.events import (
     Finished,
     NeedsAttention,
     NotSeen,
+    PayNotSent,
+    PayRefused,
     PayStarted,
+    Rejected,
     Released,
 )
 from billblend_async.machine import TRANSITIONS, event_for, evolve
@@ -38,11 +47,16 @@ from billblend_async.payout import Payout, is_fresh
 REAL: Final = {"NOT_SEEN_TIMES": machine.NOT_SEEN_TIMES, "MOST_CHECKS": machine.MOST_CHECKS}
 SMALL: Final = {"NOT_SEEN_TIMES": 2, "MOST_CHECKS": 2}
 WORLDS: Final[dict[str, tuple[dict[str, int], dict[str, Any]]]] = {
-    "honest": (REAL, {"owners": 1}),
+    "honest": (REAL, {"owners": 1, "duplicates": True}),
     "lying": (REAL, {"owners": 1, "lies": True}),
     "two-owners": (SMALL, {"flights": 1, "releases": 0}),
     "two-owners-lying": (SMALL, {"flights": 1, "lies": True}),
     "restored": (SMALL, {"flights": 1, "owners": 1, "restores": True, "releases": 0}),
+    "restored-and-released": (
+        SMALL,
+        {"flights": 1, "owners": 1, "restores": True, "copied_in": State.ATTENTION},
+    ),
+    "misreading": (SMALL, {"flights": 1, "owners": 1, "misreads": True}),
 }
 
 
@@ -191,6 +205,35 @@ def _pays_on_an_old_validation(payout: Payout, at: float) -> Command:
     return next_command(payout, at)
 
 
+def _believes_a_refusal(
+    payout: Payout, command: Command, answer: SendAnswer | StatusAnswer, at: float
+) -> Event | None:
+    event = event_for(payout, command, answer, at)
+    return Rejected(at=at) if isinstance(event, PayRefused) else event
+
+
+def _uncounts_a_refused_setting(
+    payout: Payout, command: Command, answer: SendAnswer | StatusAnswer, at: float
+) -> Event | None:
+    event = event_for(payout, command, answer, at)
+    is_setting = isinstance(event, PayRefused) and event.about_settings
+    return PayNotSent(at=at) if is_setting else event
+
+
+def _release_forgets_the_copy(payout: Payout, event: Event) -> Payout:
+    after = evolve(payout, event)
+    is_news = isinstance(event, Released) and after is not payout
+    return attrs.evolve(after, restored=False) if is_news else after
+
+
+def _ignores_amounts(
+    payout: Payout, command: Command, answer: SendAnswer | StatusAnswer, at: float
+) -> Event | None:
+    if isinstance(answer, StatusReport):
+        answer = attrs.evolve(answer, amount=payout.amount)
+    return event_for(payout, command, answer, at)
+
+
 def _bugs() -> Iterator[object]:
     one, two = {"owners": 1, "flights": 2}, {"owners": 2, "flights": 2}
     copied = {"owners": 1, "releases": 0, "restores": True, "flights": 1}
@@ -244,7 +287,42 @@ def _bugs() -> Iterator[object]:
             "two pays without a release",
         ),
         ("old claims sent", Rules(sends_old_claims=True), two, "two pays|blind second check"),
-        ("copy forgotten", Rules(evolve=_forgets_the_copy), copied, "paid twice"),
+        (
+            "refusal believed",
+            Rules(event_for=_believes_a_refusal),
+            {**one, "flow": Flow.ONE_STEP, "duplicates": True},
+            "told rejected, and it was paid",
+        ),
+        (
+            "refused setting un-counts a pay",
+            Rules(event_for=_uncounts_a_refused_setting),
+            {**one, "flow": Flow.ONE_STEP, "duplicates": True},
+            "two pays without a release|paid, and nobody knows",
+        ),
+        (
+            "release forgets the copy",
+            Rules(evolve=_release_forgets_the_copy),
+            {**copied, "releases": 1, "copied_in": State.ATTENTION},
+            "blind second check|paid twice",
+        ),
+        (
+            "withdrawn on an old copy",
+            Rules(is_out_of_date=lambda *_: False),
+            copied,
+            "told withdrawn, and it was paid",
+        ),
+        (
+            "another amount",
+            Rules(event_for=_ignores_amounts),
+            {**one, "flights": 1, "misreads": True},
+            "paid another amount",
+        ),
+        (
+            "copy forgotten",
+            Rules(evolve=_forgets_the_copy),
+            copied,
+            "paid twice|told withdrawn, and it was paid",
+        ),
         ("denials of before", Rules(evolve=_believes_denials_of_before), copied, "blind second"),
     ):
         yield pytest.param(rules, options, reason, id=name)

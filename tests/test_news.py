@@ -18,6 +18,7 @@ from billblend_async.answers import (
 )
 from billblend_async.events import (
     Checked,
+    CheckRefused,
     Finished,
     NeedsAttention,
     NotSeen,
@@ -26,11 +27,22 @@ from billblend_async.events import (
     RedirectCleared,
     RedirectRequired,
     Rejected,
+    Released,
     Restored,
     Validated,
 )
-from billblend_async.machine import Ask, Check, Pay, PayOut, Payout, event_for, evolve
+from billblend_async.machine import (
+    Ask,
+    Check,
+    Pay,
+    PayOut,
+    Payout,
+    event_for,
+    evolve,
+    next_command,
+)
 from billblend_async.models import Alarm, Doubt, Flow, State
+from billblend_async.payout import outcome
 
 AT = START + 60.0
 ASK = Ask(ORDER)
@@ -58,7 +70,7 @@ def report(status: str = "processing", **fields: Any) -> StatusReport:
             State.CHECKING,
             Check(1),
             Refused("8", "no"),
-            Rejected(at=AT, error_code="8", error_message="no"),
+            CheckRefused(at=AT, error_code="8", error_message="no"),
         ),
         (State.CHECKING, Check(1), Unknown("ReadTimeout"), None),
         (State.CHECKING, Check(1), NotSent("ConnectError"), None),
@@ -76,12 +88,158 @@ def test_answers_to_sends(state: State, command: Any, answer: Any, event: Any) -
 
 
 def test_answers_to_one_step() -> None:
-    """A one-step payout is accepted with its order id, or rejected."""
+    """A one-step payout is accepted with its order id; a refusal never un-counts its request."""
     payout = payout_in(State.PAYING, flow=Flow.ONE_STEP)
 
     accepted = event_for(payout, PayOut(1), Accepted(ORDER), AT)
     assert PayAccepted(at=AT, paynet_order_id=ORDER) == accepted
-    assert Rejected(at=AT) == event_for(payout, PayOut(1), Refused(), AT)
+    assert PayRefused(at=AT) == event_for(payout, PayOut(1), Refused(), AT)
+    for code in "23457":
+        told = event_for(payout, PayOut(1), Refused(code, "no"), AT)
+        assert told == PayRefused(at=AT, error_code=code, error_message="no", about_settings=True)
+
+
+class TestAfterARefusal:
+    """What the gateway says of an order that it has refused to make."""
+
+    def check(self) -> Payout:
+        """Make a payout whose check was refused."""
+        return evolve(
+            payout_in(State.CHECKING), CheckRefused(at=AT, error_code="8", error_message="no")
+        )
+
+    def one_step(self, code: str = "8", *, settings: bool = False) -> Payout:
+        """Make a one-step payout whose request was refused."""
+        event = PayRefused(at=AT, error_code=code, about_settings=settings)
+        return evolve(payout_in(State.PAYING, flow=Flow.ONE_STEP), event)
+
+    @pytest.mark.parametrize(
+        "answer",
+        [NotFound("101"), NoAnswer("error 9: no", readable=True, error_code="9")],
+        ids=["denied", "another error"],
+    )
+    def test_check_after_one_answer(self, answer: Any) -> None:
+        """A check moves no money: one answer without an order makes it Rejected."""
+        payout = self.check()
+        event = event_for(payout, next_command(payout, AT), answer, AT + 5)
+
+        assert Rejected(at=AT + 5, error_code="8", error_message="no") == event
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            NoAnswer("HTTP 503", 503),
+            NoAnswer("error 5: ?", readable=True, error_code="5"),
+            NoAnswer("an answer that names another order", readable=True),
+        ],
+        ids=["silence", "settings", "another order"],
+    )
+    @pytest.mark.parametrize("is_check", [True, False])
+    def test_what_says_nothing(self, answer: Any, is_check: bool) -> None:  # noqa: FBT001
+        """Silence, a wrong setting and another order's answer say nothing about this order."""
+        payout = self.check() if is_check else self.one_step()
+
+        assert event_for(payout, next_command(payout, AT), answer, AT + 5) is None
+
+    def test_question_from_before(self) -> None:
+        """What was asked before the refusal came says nothing about it."""
+        for before, payout in (
+            (payout_in(State.CHECKING), self.check()),
+            (payout_in(State.PAYING, flow=Flow.ONE_STEP), self.one_step()),
+        ):
+            assert event_for(payout, next_command(before, AT), NotFound("101"), AT + 5) is None
+
+    def test_one_step_is_denied(self) -> None:
+        """A denial counts, and so does the refusal's own error in answer to a question."""
+        payout, again = self.one_step(), NoAnswer("error 8", readable=True, error_code="8")
+        ask = next_command(payout, AT)
+
+        assert NotSeen(at=AT + 5) == event_for(payout, ask, NotFound("101"), AT + 5)
+        assert NotSeen(at=AT + 5) == event_for(payout, ask, again, AT + 5)
+        other = NoAnswer("error 102", readable=True, error_code="102")
+        assert event_for(payout, ask, other, AT + 5) is None
+        wrong = self.one_step("5", settings=True)
+        same = NoAnswer("error 5", readable=True, error_code="5")
+        assert event_for(wrong, next_command(wrong, AT), same, AT + 5) is None
+
+    def test_found(self) -> None:
+        """An order that is there all the same is followed."""
+        for payout, event in (
+            (self.check(), Checked(at=AT, paynet_order_id=ORDER)),
+            (self.one_step(), PayAccepted(at=AT, paynet_order_id=ORDER)),
+        ):
+            assert event == event_for(payout, next_command(payout, AT), report("processing"), AT)
+
+    def test_when_it_takes_too_long(self) -> None:
+        """A refused one-step payout that is neither found nor denied needs a person."""
+        payout, silent = self.one_step(), NoAnswer("error 102", readable=True, error_code="102")
+        late = AT + payout.deadlines.doubt
+        event = event_for(payout, next_command(payout, AT), silent, late)
+
+        assert NeedsAttention(at=late, doubt=Doubt.PAY_REFUSED) == event
+        assert event is not None
+        assert Doubt.PAY_REFUSED is evolve(payout, event).doubt
+
+
+class TestAnotherAmount:
+    """An order of which another amount or currency is told is never paid."""
+
+    @pytest.mark.parametrize(
+        ("told", "amount", "currency"),
+        [
+            ({"amount": Decimal("1000.00")}, "1000.00", "USD"),
+            ({"currency": "EUR"}, "10.42", "EUR"),
+            ({"initial_amount": Decimal("10.41")}, "10.41", "USD"),
+            ({"amount": None, "currency": "EUR"}, None, "EUR"),
+            ({"amount": None, "rest": {"amount": "1,000.00"}}, None, "USD"),
+        ],
+    )
+    @pytest.mark.parametrize("stage", ["payout_check_validated", "payout_check_validating"])
+    @pytest.mark.parametrize("state", [State.VALIDATING, State.VALIDATED])
+    def test_before_pay(
+        self, state: State, stage: str, told: dict[str, Any], amount: str | None, currency: str
+    ) -> None:
+        """Before pay it needs a person, whichever stage is told with it; the numbers are kept."""
+        payout = payout_in(state)
+        event = event_for(payout, ASK, report("processing", order_stage=stage, **told), AT)
+
+        assert isinstance(event, NeedsAttention)
+        assert (Doubt.AMOUNT_DIFFERS, currency) == (event.doubt, event.currency)
+        assert event.amount == (None if amount is None else Decimal(amount))
+        parked = evolve(payout, event)
+        assert State.ATTENTION is parked.state
+        said = outcome(parked).explanation or ""
+        unread = "an amount that cannot be read; 10.42 USD was asked for"
+        assert (unread if told.get("rest") else f"{currency}; 10.42 USD was asked for") in said
+        assert isinstance(next_command(parked, AT), Ask)
+
+    def test_released(self) -> None:
+        """Who releases it allows another question, and the order is paid once the terms fit."""
+        payout = evolve(
+            payout_in(State.VALIDATING),
+            NeedsAttention(at=START + 50, doubt=Doubt.AMOUNT_DIFFERS, currency="EUR"),
+        )
+        payout = evolve(payout, Released(at=START + 500, who="ann", why="mended"))
+        validated = {"order_stage": "payout_check_validated"}
+
+        again = event_for(payout, ASK, report("processing", currency="EUR", **validated), AT + 500)
+        assert isinstance(again, NeedsAttention)
+        right = event_for(payout, ASK, report("processing", **validated), AT + 500)
+        assert Validated(at=AT + 500) == right
+
+    @pytest.mark.parametrize(
+        "told",
+        [
+            {"amount": None, "currency": None},
+            {"amount": Decimal("10.420"), "currency": "usd"},
+            {"amount": Decimal("9.99"), "initial_amount": Decimal("10.42")},
+        ],
+    )
+    def test_same_terms(self, told: dict[str, Any]) -> None:
+        """What is not told differs in nothing; a first amount counts before the present one."""
+        told = {"order_stage": "payout_check_validated", **told}
+
+        assert Validated(at=AT) == event_for(payout_in(State.VALIDATING), ASK, report(**told), AT)
 
 
 @pytest.mark.parametrize("status", ["approved", "declined", "filtered", "error"])

@@ -3,7 +3,15 @@
 import asyncio
 
 import pytest
-from fakes import LOST_AFTER, LOST_BEFORE, NOT_CONNECTED, FakeClient, Fault, MemoryJournal
+from fakes import (
+    LOST_AFTER,
+    LOST_BEFORE,
+    NOT_CONNECTED,
+    UNANSWERED,
+    FakeClient,
+    Fault,
+    MemoryJournal,
+)
 from house import House, house, virtually, virtually_alone
 from payouts import request
 from virtual_time import run_virtual
@@ -22,6 +30,7 @@ from billblend_async.sandbox import Gateway
 from billblend_async.wire import RequestKind
 
 CHECK, PAY = RequestKind.CHECK, RequestKind.PAY
+VAGUE = Fault(reaches=False, answer=NoAnswer("error 102", readable=True))
 WHY = {"who": "ann", "why": "asked the bank"}
 
 
@@ -477,3 +486,96 @@ async def test_what_was_finished_while_it_waited_for_its_place() -> None:
 
     assert [("po-1", True), ("po-2", True)] == [(t.client_orderid, t.is_approved) for t in told]
     assert asked == client.count(RequestKind.STATUS, "po-2")
+
+
+class TestRestoredDecisions:
+    """What a person decides on a restored copy waits for an answer of the gateway."""
+
+    async def copied(self, h: House, client_orderid: str = "po-1") -> MemoryJournal:
+        """Copy the journal as it stands, then let the payout be paid in the first one."""
+        copy = h.journal.twin()
+        copy.events = {name: list(events) for name, events in h.journal.events.items()}
+        copy.marks = []
+        assert (await h.payouts.run(request(client_orderid))).is_approved
+        return copy
+
+    @virtually
+    async def test_withdraw_of_what_was_paid(self) -> None:
+        """A payout that was paid since the copy was made is found before it is withdrawn."""
+        async with house() as h:
+            await h.payouts.accept(request())
+            copy = await self.copied(h)
+        async with house(h.client, copy) as again:
+            await again.payouts.declare_restored()
+            with pytest.raises(DecisionRefused, match="it needs a person; close it"):
+                await again.payouts.withdraw("po-1", **WHY)
+            (told,) = await again.payouts.attention()
+
+            assert Doubt.APPROVED_BEFORE_PAY is told.doubt
+            assert 1 == h.client.paid("po-1")
+
+    @virtually
+    async def test_withdraw_of_what_nobody_knows(self) -> None:
+        """A payout that the gateway denies for half a minute is withdrawn, and nothing is sent."""
+        async with house() as h:
+            await h.payouts.accept(request())
+            await h.payouts.declare_restored()
+            began = asyncio.get_running_loop().time()
+
+            assert State.WITHDRAWN is (await h.payouts.withdraw("po-1", **WHY)).state
+            assert 30 <= asyncio.get_running_loop().time() - began < 60
+            assert not h.client.sent
+
+    @virtually
+    async def test_withdraw_of_what_is_being_validated(self) -> None:
+        """An order that the gateway has may have been paid since, whatever stage it tells."""
+        async with house(FakeClient(Gateway(validation=600.0))) as h:
+            await leave_after(h, 5, "po-1")
+            await h.payouts.declare_restored()
+            with pytest.raises(DecisionRefused, match="does not say that it has no order"):
+                await h.payouts.withdraw("po-1", **WHY)
+
+            assert State.VALIDATING is (await h.payouts.status("po-1")).state
+
+    @virtually
+    async def test_nobody_answers(self) -> None:
+        """While the gateway does not answer, nothing that ends a restored payout is decided."""
+        client = FakeClient()
+        client.faults[PAY] = [LOST_BEFORE]
+        async with house(client) as h:
+            assert Doubt.PAY_UNCONFIRMED is (await h.payouts.run(request())).doubt
+            await h.payouts.accept(request("po-2"))
+            assert 2 == await h.payouts.declare_restored()
+            client.faults[RequestKind.STATUS] = [UNANSWERED] * 6
+            for decide, name in ((h.payouts.close, "po-1"), (h.payouts.withdraw, "po-2")):
+                with pytest.raises(DecisionRefused, match="the gateway did not answer"):
+                    await decide(name, **WHY)
+            asked = len(client.asked["po-1"])
+            client.faults[RequestKind.STATUS] = []
+            await asyncio.sleep(600)
+
+            assert State.CLOSED is (await h.payouts.close("po-1", **WHY)).state
+            assert asked + 1 == len(client.asked["po-1"])
+
+    @virtually
+    async def test_release_without_an_order(self) -> None:
+        """A lost check that is released again is asked about: it was paid since the copy."""
+        client = FakeClient()
+        client.faults[CHECK] = [LOST_BEFORE]
+        client.faults[RequestKind.STATUS] = [VAGUE] * 200
+        async with house(client) as h:
+            assert Doubt.CHECK_UNCONFIRMED is (await h.payouts.run(request())).doubt
+            client.faults[RequestKind.STATUS] = []
+            await asyncio.sleep(61)
+            copy = h.journal.twin()
+            copy.events = {"po-1": list(h.journal.events["po-1"])}
+            copy.marks = []
+            await h.payouts.release("po-1", **WHY)
+            assert (await h.payouts.run(request())).is_approved
+        async with house(client, copy) as again:
+            await again.payouts.declare_restored()
+            assert (await again.payouts.attention())[0].restored
+            await again.payouts.release("po-1", **WHY)
+
+            assert Doubt.APPROVED_BEFORE_PAY is (await again.payouts.run(request())).doubt
+            assert (2, 1) == (client.sent[CHECK, "po-1"], client.paid("po-1"))

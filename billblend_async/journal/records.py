@@ -14,7 +14,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 import attrs
 
 from ..answers import Status
-from ..events import EVENTS, Event, Opened
+from ..events import ADDED, EVENTS, Event, Opened
 from ..machine import evolve
 from ..models import Deadlines
 from ..payout import Payout, open_payout
@@ -194,6 +194,11 @@ def _codec(kind: Any) -> _Codec:  # noqa: ANN401 - an annotation: a class or a u
 def _object(kind: type) -> _Codec:
     hints = get_type_hints(kind)
     codecs = {field.name: _codec(hints[field.name]) for field in attrs.fields(kind)}
+    silent = {
+        field.name: field.default
+        for field in attrs.fields(kind)
+        if ADDED.items() <= field.metadata.items()
+    }
     needed = {field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING}
     # Nearly all payouts of a journal have the same deadlines.
     make = functools.lru_cache(maxsize=64)(kind) if kind is Deadlines else kind
@@ -205,10 +210,14 @@ def _object(kind: type) -> _Codec:
     def write(name: str, value: object) -> dict[str, object]:
         if type(value) is not kind:
             raise _wrong(name, kind.__name__)
-        return {
+        plain = {
             field: codec.write(f"{name}.{field}", getattr(value, field))
             for field, codec in codecs.items()
         }
+        for field, default in silent.items():
+            if getattr(value, field) == default:
+                del plain[field]
+        return plain
 
     def read(name: str, plain: object) -> object:
         if not isinstance(plain, dict):

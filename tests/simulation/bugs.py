@@ -21,6 +21,8 @@ from billblend_async.events import (
     NeedsAttention,
     PayNotSent,
     PayStarted,
+    Rejected,
+    TurnedAway,
     Withdrawn,
 )
 from billblend_async.findings import Finding, with_finding
@@ -175,6 +177,38 @@ def takes_unknown_for_final(garden: Garden) -> None:
     """The status ``unknown`` is taken for an end."""
     ends = ("approved", "declined", "filtered", "error", "unknown")
     garden.replace(Status, "is_final", property(lambda word: word in ends))
+
+
+@bug
+def believes_refusals(garden: Garden) -> None:
+    """A one-step payout that is refused counts as one that was not made, without a question."""
+
+    def read(payout: Payout, command: Any, answer: Any, at: float) -> Event | None:
+        refused = isinstance(command, PayOut) and isinstance(answer, Refused)
+        return Rejected(at=at) if refused else None
+
+    _misread(garden, read)
+
+
+@bug
+def sends_again_after_a_refused_setting(garden: Garden) -> None:
+    """A one-step payout that is refused for a setting counts as one that was not sent."""
+
+    def read(payout: Payout, command: Any, answer: Any, at: float) -> Event | None:
+        refused = isinstance(command, PayOut) and isinstance(answer, Refused)
+        return TurnedAway(at=at) if refused and answer.is_about_settings else None
+
+    def next_command(payout: Payout, at: float) -> Any:
+        return rightly(attrs.evolve(payout, restored=False), at)
+
+    _misread(garden, read)
+    rightly = garden.replace(driver, "next_command", next_command)
+
+
+@bug
+def pays_another_amount(garden: Garden) -> None:
+    """An order that was validated is paid, whatever its amount is."""
+    garden.replace(news, "_is_asked", lambda payout, amount, currency: True)
 
 
 # what may follow on what

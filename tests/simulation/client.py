@@ -36,7 +36,7 @@ After = Callable[[SendAnswer], Awaitable[None]]
 
 _STEPS = {RequestKind.CHECK: "check", RequestKind.PAY: "pay", RequestKind.PAYOUT: "payout"}
 _PAY_FAULTS = (*SEND_FAULTS, "lying-refusal")
-_MAKE_FAULTS = (*SEND_FAULTS, "turned-away")
+_MAKE_FAULTS = (*SEND_FAULTS, "turned-away", "lying-refusal")
 
 MERCHANT_CONTROL = "AF4B5DE6-3468-424C-A922-C1DAD7CB4509"
 

@@ -168,7 +168,8 @@ ANSWERS: Final = (
 
 POSSIBLE: Final = frozenset(
     [(step, fault) for step in SENDS for fault in SEND_FAULTS]
-    + [("pay", "lying-refusal"), ("check", "turned-away"), ("payout", "turned-away")]
+    + [(step, "lying-refusal") for step in SENDS]
+    + [("check", "turned-away"), ("payout", "turned-away"), ("order", "misread")]
     + [("probe", fault) for fault in PROBE_FAULTS]
     + [("status", fault) for fault in STATUS_FAULTS]
     + [(event, fault) for event in JOURNALED for fault in JOURNAL_FAULTS]

@@ -32,7 +32,7 @@ ENDPOINT: Final = Endpoint(base_url="http://127.0.0.1/checkout", endpoint_id=399
 STEPS: Final = {RequestKind.CHECK: "check", RequestKind.PAY: "pay", RequestKind.PAYOUT: "payout"}
 _ANSWERED: Final = tuple(fault for fault in SEND_FAULTS if fault != "not-sent")
 _PAY_FAULTS: Final = (*_ANSWERED, "lying-refusal")
-_MAKE_FAULTS: Final = (*_ANSWERED, "turned-away")
+_MAKE_FAULTS: Final = (*_ANSWERED, "turned-away", "lying-refusal")
 _ENDS: Final[tuple[End, End, None]] = ("closed", "reset", None)
 _MAY_NOT_ACT: Final = ("error-page", "too-many", "moved", "empty", "silence")
 """Faults of something in front of the gateway, which may have passed the request on or not."""

@@ -6,12 +6,14 @@ What it may do that hurts:
 - A request whose answer was lost may take effect up to ``LATEST`` seconds later. For a check that
   is longer than the thirty seconds after which the library may check again, on purpose: then two
   orders exist, and what makes that safe is that only the one in the journal is ever paid.
+- A request that is delivered twice takes effect and is refused all the same: "already exists", or
+  a nonce that was used.
+- Orders of another amount or currency than was asked for.
 - Status answers may be stale, contradict each other, deny an order that exists, be about another
   order, or name nothing.
 
-What it never does, since no client could be safe then: it never answers ``validation-error`` to a
-check or one-step payout that took effect or still will, and it never acknowledges with another
-order's id.
+What it never does, since no client could be safe then: it never denies a one-step payout that it
+has refused although a copy of it was paid, and it never acknowledges with another order's id.
 """
 
 import asyncio
@@ -122,7 +124,9 @@ class Gateway:
             self.later(arrives + replies + late, self._refuse, answer, send, refusal)
             return answer
         if fault == "lying-refusal":
-            refusal = {"type": "validation-error", "error-code": "9", "error-message": "no"}
+            # Delivered twice: one copy acts, and the other is refused, as a duplicate or its nonce.
+            code = "9" if send.kind is RequestKind.PAY else fate.one_of(("9", _UNKNOWN_MERCHANT))
+            refusal = {"type": "validation-error", "error-code": code, "error-message": "no"}
             self.later(fate.between(0.1, 9.0), self._refuse, answer, send, refusal)
         self.pending[send.client_orderid] += 1
         self.last_effect_at = max(self.last_effect_at, self._loop.now + arrives)
@@ -179,10 +183,16 @@ class Gateway:
         else:
             assert send.amount is not None
             order = self._make(send.client_orderid, send.amount, send.currency)
+            order.is_certain = send.fault == "lying-refusal"
+            if send.kind is RequestKind.CHECK and self._has("misread"):
+                order.is_misread = True
+                order.amount += _misreading(self._fate)
             fields = _acknowledge(order)
             if send.kind is RequestKind.PAYOUT:
                 self._spend(order, send)
         self._fate.note(self._loop.now, f"{send.kind} {send.client_orderid} acts: {fields}")
+        if send.fault == "lying-refusal" and send.kind is not RequestKind.PAY:
+            return  # the answer to this copy is lost
         if send.fault == "nameless-error":
             fields = {"type": "error", "error-code": "102", "error-message": "internal"}
         elif send.fault == "misnamed":
@@ -276,6 +286,8 @@ class Gateway:
             found = [fate.one_of(list(self.orders.values()))] if self.orders else []
         if len(found) > 1 and fate.strikes("any-of-several"):
             found = [fate.one_of(found)]
+        if not found and (certain := [o for o in self.of(client_orderid) if o.is_certain]):
+            found, at = certain, self._loop.now
         if not found:
             fields: dict[str, str] = dict(_NOT_FOUND)
             self.later(replies, self._deny, client_orderid, number, answer, fields)
@@ -327,12 +339,17 @@ class Gateway:
             del fields["paynet-order-id"]
         elif fault == "nameless-status":
             del fields["paynet-order-id"], fields["merchant-order-id"]
-        elif fault == "no-amount":
+        elif fault == "no-amount" and not order.is_misread:
             for name in ("amount", "initial-amount", "currency"):
                 del fields[name]
         elif fault == "other-amount":
             fields["amount"] = str(order.amount + 1)
         return fields
+
+
+def _misreading(fate: Fate) -> Decimal:
+    """Draw by how much an order's amount is misread."""
+    return fate.one_of((Decimal(1), Decimal("0.01"), Decimal(1000)))
 
 
 def _world() -> Context:

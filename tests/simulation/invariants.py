@@ -16,6 +16,7 @@ from billblend_async.events import (
     CalledBack,
     Checked,
     CheckNotSent,
+    CheckRefused,
     CheckStarted,
     Closed,
     Event,
@@ -184,6 +185,7 @@ class Invariants(Manners):
         self.demand(not gone, f"paid although {books.state.value}", name)
         if send.kind is RequestKind.PAY:
             self.demand(order.number == books.order, "paid an order that is not journaled", name)
+            self.demand(not order.is_misread, "paid another amount", name)
 
     # the journal's side
 
@@ -221,7 +223,7 @@ class Invariants(Manners):
                 self.demand(payout.state is books.state, "a callback moved a payout", name)
             case Checked() | PayAccepted() | Finished():
                 self._named(books, payout, event)
-            case Rejected() | PayRefused() | TurnedAway():
+            case Rejected() | CheckRefused() | PayRefused() | TurnedAway():
                 claim = books.claims[-1] if books.claims else None
                 if claim is None or claim.send not in self._gateway.refused:
                     self.fail("refused, which nobody has said of the last send", name)
@@ -275,11 +277,12 @@ class Invariants(Manners):
         since = books.claims[-1].at if books.claims else 0.0
         answers = sum(told >= since for told in self._gateway.not_found.get(name, ()))
         self.demand(len(books.not_seen) <= answers, "not seen, which nobody has said", name)
-        if books.state is State.CHECKING and payout.state is not State.CHECKING:
+        doubted = books.state in (State.CHECKING, State.PAYING)
+        if doubted and payout.state is not books.state:
             long = at - books.not_seen[0] >= _NOT_SEEN_FOR
             enough = len(books.not_seen) >= _NOT_SEEN_TIMES and long
             self.demand(enough, "given up without definite answers", name)
-            books.allowed_checks += 1
+            books.allowed_checks += books.state is State.CHECKING
 
     def _named(self, books: Books, payout: Payout, event: Checked | PayAccepted | Finished) -> None:
         name, number = payout.client_orderid, payout.paynet_order_id

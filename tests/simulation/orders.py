@@ -55,6 +55,8 @@ class Order:
         later_after: Seconds from the payout's end until then.
         has_told_later: Whether a status answer was about that.
         is_foreign: Whether it is not ours.
+        is_misread: Whether its amount is not the one that was asked for; each status tells it.
+        is_certain: Whether it was refused although it exists, so that it is never denied.
     """
 
     number: str
@@ -79,6 +81,8 @@ class Order:
     later_after: float = 0.0
     has_told_later: bool = False
     is_foreign: bool = False
+    is_misread: bool = False
+    is_certain: bool = False
 
     def standing(self, at: float) -> Standing:
         """Tell the truth about an instant."""

@@ -172,7 +172,15 @@ def draw_plan(seed: int, profile: Profile) -> Plan:
             sending=60.0, validation=400.0, receiver=400.0, final=400.0, doubt=doubt
         ),
     )
-    return _draw_company(plan) if is_adverse else plan
+    return _draw_terms(_draw_company(plan)) if is_adverse else plan
+
+
+def _draw_terms(plan: Plan) -> Plan:
+    """Draw whether the gateway misreads what it is asked for."""
+    chance = random.Random(f"{plan.seed}/{plan.profile}/terms")
+    if chance.random() < 0.1:
+        return attrs.evolve(plan, faults={**plan.faults, "misread": chance.choice((0.3, 1.0))})
+    return plan
 
 
 def _draw_company(plan: Plan) -> Plan:
