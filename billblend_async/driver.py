@@ -7,18 +7,28 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import assert_never
+from typing import Final, assert_never
 
 import attrs
 
 from .answers import NoAnswer, NotFound, NotSent, SendAnswer, StatusAnswer, Unknown
 from .commands import Ask, Check, Command, Pay, PayOut, Stop
 from .errors import ClaimLost, RequestNeeded
-from .events import CheckNotSent, CheckStarted, Event, NotSeen, PayNotSent, PayStarted, Validated
+from .events import (
+    CheckNotSent,
+    CheckStarted,
+    Decision,
+    Event,
+    NotSeen,
+    PayNotSent,
+    PayStarted,
+    Validated,
+)
 from .logs import fields_of
 from .machine import event_for, evolve, next_command
 from .means import Means
 from .models import Outcome, State
+from .objections import is_out_of_date
 from .payout import FRESH_FOR, Payout, outcome
 from .request import PayoutRequest
 from .steps import Done, Waiting
@@ -27,6 +37,9 @@ from .timing import Timing, clock
 __all__ = ["Driver"]
 
 log = logging.getLogger(__name__)
+
+_MOST_SILENT: Final = 3
+"""Questions without an answer after which a person's decision is not waited for any longer."""
 
 
 class Driver:
@@ -93,9 +106,11 @@ class Driver:
         patience = self.payout.deadlines.sending
         if self._waits_to_send and self._means.breaker.is_hopeless(patience):
             return True
-        in_doubt = self.payout.state in (State.CHECKING, State.PAYING)
-        if in_doubt and self._means.back_off.is_hopeless(patience):
-            return True
+        if self.payout.state in (State.CHECKING, State.PAYING):
+            if self._means.breaker.is_barred:
+                patience = 0.0  # a wrong setting is not mended by waiting
+            if self._means.back_off.is_hopeless(patience):
+                return True
         return self.timing.rest(self.payout) <= 0
 
     @property
@@ -153,13 +168,49 @@ class Driver:
             self.payout = payout
             self._means.tell(payout, None)
 
-    async def decide(self, event: Event) -> bool:
-        """Journal what a person decided; False when the payout does not take it as it stands."""
-        changed = await self._record(lambda _: event)
+    async def consult(self) -> StatusAnswer | None:
+        """Ask the gateway about a restored payout, so that a person can decide about it.
+
+        What such a journal says may be out of date. A denied order is asked about for as long as
+        definite denials take (half a minute). Nothing is sent.
+
+        Returns:
+            The last answer that the gateway itself gave; None when it gave none.
+        """
+        told: StatusAnswer | None = None
+        silent = 0
+        while silent < _MOST_SILENT and self._means.is_open:
+            async with self._turn:
+                command = next_command(self.payout, self._means.wall_clock())
+                if not self.payout.restored or not isinstance(command, Ask):
+                    return told
+                answer = await self._ask(command, is_hinted=False)
+            if answer is None or (isinstance(answer, NoAnswer) and not answer.readable):
+                silent += 1
+            else:
+                told = answer
+                counts = self.payout.state in (State.NEW, State.CHECKING)
+                if not (counts and isinstance(answer, NotFound)):
+                    return told
+            await self.timing.nap(self.timing.seconds)
+        return told
+
+    async def decide(self, decision: Decision, *, told: StatusAnswer | None = None) -> bool:
+        """Journal what a person decided; False when the payout does not take it as it stands.
+
+        Args:
+            decision: What was decided.
+            told: What the gateway has answered about the payout just now, if it was asked.
+        """
+
+        def event_of(payout: Payout) -> Event | None:
+            return None if is_out_of_date(decision, payout, told) else decision
+
+        changed = await self._record(event_of)
         if not changed:
             # Another owner may have led it where the decision fits.
             await self.refresh()
-            changed = await self._record(lambda _: event)
+            changed = await self._record(event_of)
         if changed:
             self.timing.due = clock()
             self.timing.wake()
@@ -176,19 +227,19 @@ class Driver:
             case _:
                 assert_never(command)
 
-    async def _ask(self, command: Ask, *, is_hinted: bool) -> None:
+    async def _ask(self, command: Ask, *, is_hinted: bool) -> StatusAnswer | None:
         """Ask for the status, unless nobody answers just now, and learn from the answer."""
         name, questions = self.payout.client_orderid, self._means.questions
         if delay := self._means.back_off.delay(self._means.chance()):
             self.timing.due = clock() + delay
-            return
+            return None
         if delay := questions.delay(name):
             # So short a time is slept through: whoever runs an overdue payout again has at
             # least one answer.
             await asyncio.sleep(delay)
             wanted = next_command(self.payout, self._means.wall_clock())
             if not self._means.is_open or wanted != command:
-                return
+                return None
         asked_at, began = self._means.wall_clock(), clock()
         due, left = self.timing.due, began
 
@@ -205,6 +256,7 @@ class Driver:
         late = max(0.0, left - due) if due else 0.0  # the first one is due at once
         self._means.monitor.asked(self.payout, answer, clock() - began, late)
         await self._learn(command, answer, asked_at, is_hinted=is_hinted)
+        return answer
 
     async def _send_in_turn(self, command: Check | Pay | PayOut) -> None:
         """Send when the breaker lets it go, if it is still the thing to do then."""

@@ -6,14 +6,14 @@ from typing import Final, assert_never
 
 import attrs
 
-from .answers import Status
+from .answers import Status, StatusAnswer
 from .events import Acknowledged, Approved, Closed, Decision, Released, Withdrawn
 from .legibility import instant
-from .machine import RELEASE_AFTER
+from .machine import RELEASE_AFTER, evolve
 from .models import Doubt, State
 from .payout import Payout
 
-__all__ = ["Objection", "object_to"]
+__all__ = ["Objection", "is_out_of_date", "object_to"]
 
 _GOES_ON: Final = "run its file again, which goes on with it"
 _FOR_GOOD: Final[Mapping[Doubt | None, str]] = {
@@ -35,8 +35,33 @@ class Objection:
     again_at: float | None = None
 
 
-def object_to(decision: Decision, payout: Payout) -> Objection:
+def is_out_of_date(decision: Decision, payout: Payout, told: StatusAnswer | None) -> bool:
+    """Tell whether a decision rests on what may be out of date, as in a restored journal.
+
+    What ends a payout without another question needs an answer of the gateway before: to withdraw
+    it, that there is no such order (then it is not marked as restored any more); to close one that
+    a person looks at anyway, any answer.
+
+    Args:
+        decision: What a person has decided.
+        payout: The payout.
+        told: What the gateway has answered about it just now; None when it was not asked.
+    """
+    if not payout.restored or payout.state.is_terminal:
+        return False
+    match decision:
+        case Withdrawn():
+            return True
+        case Closed():
+            return told is None
+        case _:
+            return False  # what it may make leave is asked about before
+
+
+def object_to(decision: Decision, payout: Payout, told: StatusAnswer | None = None) -> Objection:
     """Say why a payout does not take a decision."""
+    if is_out_of_date(decision, payout, told) and evolve(payout, decision) is not payout:
+        return Objection(_UNASKED if told is None else _UNSETTLED)
     if payout.state.is_terminal and not isinstance(decision, Acknowledged):
         return Objection(_after_the_end(decision, payout))
     match decision:
@@ -54,6 +79,15 @@ def object_to(decision: Decision, payout: Payout) -> Objection:
             assert_never(decision)
 
 
+_UNASKED: Final = (
+    "the journal was restored from a copy, so it may have been paid since, and the gateway did not "
+    "answer about it; try again when it does"
+)
+_UNSETTLED: Final = (
+    "the journal was restored from a copy, so it may have been paid since, and the gateway does "
+    "not say that it has no order for it; run its file again, which asks about it and pays nothing "
+    "that may be paid, then close it"
+)
 _MOVED: Final = "it has moved on meanwhile; look at it again"
 
 

@@ -157,8 +157,11 @@ class Oversight:
     async def close(self, client_orderid: str, *, who: str, why: str) -> Outcome:
         """Write down that a person ended a payout in Attention; nothing is sent or asked again.
 
+        In a journal that was restored from a copy, the gateway is asked about it first.
+
         Raises:
-            DecisionRefused: It is not in Attention.
+            DecisionRefused: It is not in Attention, or it was restored and the gateway does not
+                answer about it.
             PayoutNotFound: The journal knows no such payout.
         """
         self._check_named(who=who, why=why)
@@ -168,8 +171,12 @@ class Oversight:
     async def withdraw(self, client_orderid: str, *, who: str, why: str) -> Outcome:
         """Take a payout back; from then on pay is never sent.
 
+        In a journal that was restored from a copy, the gateway is asked first whether it has an
+        order for it, which takes half a minute where it has none.
+
         Raises:
-            DecisionRefused: Pay may have been sent, or the payout is finished.
+            DecisionRefused: Pay may have been sent, the payout is finished, or it was restored and
+                the gateway does not say that it was not paid.
             PayoutNotFound: The journal knows no such payout.
         """
         self._check_named(who=who, why=why)
@@ -256,8 +263,11 @@ class Oversight:
 
     async def _decide(self, client_orderid: str, decision: Decision) -> Outcome:
         async with self._crew.driver(client_orderid) as driver:
-            if not await driver.decide(decision):
-                objection = object_to(decision, driver.payout)
+            told = None
+            if driver.payout.restored and isinstance(decision, Closed | Withdrawn):
+                told = await driver.consult()
+            if not await driver.decide(decision, told=told):
+                objection = object_to(decision, driver.payout, told)
                 raise DecisionRefused(
                     client_orderid,
                     decision_word(decision),

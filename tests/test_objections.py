@@ -20,6 +20,7 @@ from payouts import (
     seen,
 )
 
+from billblend_async.answers import NotFound, StatusAnswer
 from billblend_async.errors import DecisionRefused
 from billblend_async.events import (
     Approved,
@@ -27,12 +28,13 @@ from billblend_async.events import (
     Closed,
     Decision,
     Released,
+    Restored,
     Validated,
     Withdrawn,
 )
 from billblend_async.machine import RELEASE_AFTER, evolve
 from billblend_async.models import Alarm, Doubt, Flow, State
-from billblend_async.objections import object_to
+from billblend_async.objections import is_out_of_date, object_to
 from billblend_async.payout import Payout
 
 LATE: Final = START + 10_000
@@ -129,4 +131,28 @@ def test_overtaken(decision: Decision) -> None:
     fitting = [payout for payout in payouts() if evolve(payout, decision) is not payout]
     assert fitting
     for payout in fitting:
-        assert "it has moved on meanwhile; look at it again" == object_to(decision, payout).reason
+        if not is_out_of_date(decision, payout, None):
+            reason = object_to(decision, payout).reason
+            assert "it has moved on meanwhile; look at it again" == reason
+
+
+@pytest.mark.parametrize(
+    ("decision", "told", "reason"),
+    [
+        (WITHDRAW, None, "the gateway did not answer about it; try again when it does"),
+        (WITHDRAW, NotFound("101"), "does not say that it has no order"),
+        (CLOSE, None, "the gateway did not answer about it; try again when it does"),
+        (CLOSE, NotFound("101"), ""),
+        (RELEASE, None, ""),
+        (APPROVE, None, ""),
+        (ACKNOWLEDGE, None, ""),
+    ],
+)
+def test_restored(decision: Decision, told: StatusAnswer | None, reason: str) -> None:
+    """What ends a restored payout waits for the gateway; what sends is asked about anyway."""
+    for state in (State.NEW, State.VALIDATING, State.ATTENTION):
+        payout = evolve(payout_in(state), Restored(at=LATE))
+        assert bool(reason) is is_out_of_date(decision, payout, told)
+        if evolve(payout, decision) is not payout:
+            assert reason in object_to(decision, payout, told).reason
+        assert not is_out_of_date(decision, attrs.evolve(payout, restored=False), None)
