@@ -101,8 +101,11 @@ class RepeatsAlways(Wrapper):
         ends: list[httpx.Response | BaseException] = []
         for _ in range(4):
             try:
-                ends.append(await self.attempt(request))
-                await ends[-1].aread()
+                answer = await self.attempt(request)
+                body = await answer.aread()
+                ends.append(
+                    httpx.Response(answer.status_code, headers=answer.headers, content=body)
+                )
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 ends.append(error)
         return _first(ends)
