@@ -13,13 +13,21 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final
 
-import attrs
 import httpx
 
 from .authorizer import Authorizer
 from .departure import Departure, MayNotLeave, is_cancelled
 from .errors import BillblendError, ConfigurationError
-from .exchange import KEEP_ALIVE, LONGEST_ANSWER, Failure, Reply, Timeouts
+from .exchange import (
+    KEEP_ALIVE,
+    LONGEST_ANSWER,
+    Failure,
+    Reply,
+    Timeouts,
+    judge,
+    no_transport,
+    unfit_for_sending,
+)
 from .keys import Credentials
 from .signing import signature_url
 
@@ -46,11 +54,6 @@ _BEFORE_SENDING: Final = (
 """Failures that come before the first byte; alone they prove nothing (see Departure)."""
 _UNFIT: Final = (httpx.StreamError, AssertionError)
 """What readers of a request raise that has no bytes at hand, and what others' transports do."""
-_GIVEN_UP: Final = "the transport gave it up before it left"
-_UNSEEN: Final = (
-    "answered without being seen leaving; does a mocking library replace httpx's insides? "
-    "see the testing guide"
-)
 
 
 class SigningTransport(httpx.AsyncBaseTransport):
@@ -112,7 +115,7 @@ class SigningTransport(httpx.AsyncBaseTransport):
         One that is not seen to send is refused, and nothing is claimed for it. The body proves that
         nothing was done: nobody has had it.
         """
-        departure.is_shielded, unfit = True, _unfit(self._inner)
+        departure.is_shielded, unfit = True, unfit_for_sending(self._inner)
         extensions = {k: v for k, v in request.extensions.items() if k != Departure.EXTENSION}
         once = httpx.Request(
             request.method,
@@ -283,29 +286,8 @@ def check_transport(name: str, transport: object, *, others: str = "") -> None:
     Raises:
         ConfigurationError: It is none.
     """
-    if isinstance(transport, httpx.AsyncBaseTransport):
-        return
-    given = (
-        f"the class {_name(transport)}" if isinstance(transport, type) else _name(type(transport))
-    )
-    raise ConfigurationError(
-        f"{name} must be an httpx.AsyncBaseTransport{others}, and not {given}; give an "
-        "httpx.AsyncHTTPTransport, which takes verify, cert, proxy and more"
-    )
-
-
-def _unfit(transport: httpx.AsyncBaseTransport) -> ConfigurationError:
-    return ConfigurationError(
-        f"transport {_name(type(transport))}: it reads a request before it sends it, or does not "
-        "tell when it leaves, so it could send it twice; use httpx.AsyncHTTPTransport, which takes "
-        "verify, cert, proxy and more, or give this one as poll_transport, for questions alone. In "
-        "tests use httpx.MockTransport, and if a mocking library replaces httpx's insides, see the "
-        "testing guide"
-    )
-
-
-def _name(thing: type) -> str:
-    return f"{thing.__module__}.{thing.__qualname__}"
+    if not isinstance(transport, httpx.AsyncBaseTransport):
+        raise no_transport(name, transport, others)
 
 
 def check_url(url: str) -> None:
@@ -368,10 +350,7 @@ class HttpxSender:
     ) -> Reply | Failure:
         """Send one request and read its answer; every failure becomes a value.
 
-        What proves that nothing has left is both a failure of a kind that comes before the first
-        byte, and a departure that has seen no first byte; or that the transport has given up while
-        the request was let go, for nothing leaves after that. Without a departure nothing is
-        proved.
+        What it has come to is judged by what was seen of its departure, see ``judge``.
 
         Raises:
             BaseException: What ``before_send`` raised, or ConfigurationError over a transport that
@@ -396,30 +375,7 @@ class HttpxSender:
             answer = Failure(type(error).__name__, may_have_left=True)
         if departure is None:
             return answer
-        return await _judge(answer, departure, is_answered=is_answered, came_before=came_before)
-
-
-async def _judge(
-    answer: Reply | Failure, departure: Departure, *, is_answered: bool, came_before: bool
-) -> Reply | Failure:
-    """Tell what an exchange has come to, by what was seen of its departure."""
-    if is_answered and not departure.has_begun and departure.refusal is None:
-        # An answer to what was not seen leaving: put it on record, late, and trust no more.
-        await departure.leave()
-        answer = Failure(_UNSEEN, may_have_left=True)
-    departure.is_over = True  # copies that the transport still holds leave no more
-    await departure.settle()
-    if departure.refusal is not None:
-        # What the transport made of it, or that it went on regardless, says nothing; its frames
-        # hold the request's bytes.
-        raise departure.refusal.with_traceback(None)
-    if departure.may_have_left:
-        return answer
-    if departure.has_begun:
-        return Failure(_GIVEN_UP, may_have_left=False)
-    if came_before and isinstance(answer, Failure):
-        return attrs.evolve(answer, may_have_left=False)
-    return answer
+        return await judge(answer, departure, is_answered=is_answered, came_before=came_before)
 
 
 async def _read(response: httpx.Response) -> Reply | Failure:
