@@ -502,7 +502,7 @@ class TestGivenUp:
 
     async def test_timeout_of_its_own(self) -> None:
         """A wrapper's own time limit that ends the claim cancels nobody else."""
-        claims = Claims(asyncio.Event())
+        claims = Claims(goes_on := asyncio.Event())
 
         class Timed(Wrapper):
             async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -514,8 +514,8 @@ class TestGivenUp:
         async with PayingGateway() as gateway, client_over(Timed(plain()), gateway.url) as client:
             sending = asyncio.create_task(pay(client, before_send=claims))
             await claims.has_begun.wait()
-            assert claims._goes_on is not None
-            claims._goes_on.set()
+            await settle()
+            goes_on.set()
 
             assert NotSent("the transport gave it up before it left") == await sending
             assert {} == gateway.taken
