@@ -54,10 +54,15 @@ class Client:
         base_url: ``sandbox`` (the gateway's own), ``production`` or a URL.
         status_version: 2 (SHA-1 control) or 4 (RSA signature); by default 2 if the credentials
             hold a merchant control.
-        transport: Sends what may move money, instead of httpx's own transport. Unless it is an
-            ``httpx.AsyncHTTPTransport`` (and no subclass), no failure of it proves that nothing
-            was sent.
-        poll_transport: Sends status requests; by default ``transport``, if that is given.
+        transport: Sends what may move money, instead of httpx's own transport: an
+            ``httpx.AsyncHTTPTransport``, which takes verify, cert, proxy and more, or one that
+            passes each request on to it. It may look at a request and its answer, and add headers.
+            It may not read the body or replace the extensions: then a send raises
+            ConfigurationError and nothing is claimed. What it sends again, by itself, at once or
+            after an answer, does not leave. ``httpx.MockTransport`` and ``httpx.ASGITransport``
+            are for tests.
+        poll_transport: Sends status requests, which it may repeat; by default ``transport``, if
+            that is given.
             ``"aiohttp"`` takes a third of the CPU time of httpx and is an extra:
             ``pip install 'billblend-async[aiohttp]'``.
         ssl_context: For TLS, instead of httpx's default.
@@ -68,7 +73,8 @@ class Client:
         wall_clock: Seconds since the epoch, for the signature.
 
     Raises:
-        ConfigurationError: The endpoint, URL, status version or limits cannot be right.
+        ConfigurationError: The endpoint, URL, status version, limits or a transport cannot be
+            right.
     """
 
     def __init__(
@@ -177,6 +183,10 @@ class Client:
 
         Returns:
             Accepted, Refused, NotSent or Unknown (see ``billblend_async.answers``).
+
+        Raises:
+            ConfigurationError: The transport reads a request before it sends it, or does not tell
+                when it leaves; nothing was sent.
         """
         read = partial(read_send_answer, client_orderid=request.client_orderid)
         form = build_payout(request)

@@ -18,6 +18,7 @@ from .transport import (
     Connections,
     HttpxSender,
     SigningTransport,
+    check_transport,
     make_ssl_context,
 )
 from .wire import FORM
@@ -88,8 +89,12 @@ def make_lanes(
     """Make the lanes of a client from its arguments; ``is_signed`` are its status requests or not.
 
     Raises:
-        ConfigurationError: Such a poll transport is not known here, or not installed.
+        ConfigurationError: What is given as a transport is none, or is not installed.
     """
+    if transport is not None:
+        check_transport("transport", transport)
+    if poll_transport is not None and not isinstance(poll_transport, str):
+        check_transport("poll_transport", poll_transport, others=' or "aiohttp"')
     made: list[_Closable] = []
     # Reading the certificate authorities takes longer than all the rest: once is enough.
     tls = cache(lambda: ssl_context or make_ssl_context())

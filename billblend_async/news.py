@@ -58,7 +58,8 @@ def event_for(
             refusal = TurnedAway if answer.is_about_settings else CheckRefused
             return refusal(at=at, error_code=code, error_message=text)
         case NotSent() | Unknown():
-            # A request that was claimed is never NotSent: what is not sent has changed nothing.
+            # What is not sent has changed nothing. If it is claimed all the same, since whoever
+            # carries it gave it up meanwhile, it is asked about like any other claim.
             return None
         case StatusReport():
             return _event_for_report(payout, answer, at) or _end_of_doubt(payout, at)

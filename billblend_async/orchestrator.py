@@ -179,6 +179,7 @@ class Orchestrator(Oversight):
             InvalidInput: A payout in one step cannot wait for approval.
             SendingStopped: The gateway refuses us, or has not answered for as long as
                 ``deadlines.sending``; a payout that the journal did not hold was not accepted.
+            ConfigurationError: The client's transport is not seen to send; nothing was sent.
             JournalError: The journal cannot be used; nothing is sent that is not on record.
         """
         driver = await self._admission.admit(request, flow, pay=pay)

@@ -10,15 +10,24 @@ import secrets
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final
 
 import httpx
 
 from .authorizer import Authorizer
-from .departure import Departure
+from .departure import Departure, MayNotLeave, is_cancelled
 from .errors import BillblendError, ConfigurationError
-from .exchange import KEEP_ALIVE, LONGEST_ANSWER, Failure, Reply, Timeouts
+from .exchange import (
+    KEEP_ALIVE,
+    LONGEST_ANSWER,
+    Failure,
+    Reply,
+    Timeouts,
+    judge,
+    no_transport,
+    unfit_for_sending,
+)
 from .keys import Credentials
 from .signing import signature_url
 
@@ -27,6 +36,7 @@ __all__ = [
     "Connections",
     "HttpxSender",
     "SigningTransport",
+    "check_transport",
     "check_url",
     "make_ssl_context",
 ]
@@ -42,6 +52,8 @@ _BEFORE_SENDING: Final = (
     BillblendError,  # ours are raised before the inner transport is called
 )
 """Failures that come before the first byte; alone they prove nothing (see Departure)."""
+_UNFIT: Final = (httpx.StreamError, AssertionError)
+"""What readers of a request raise that has no bytes at hand, and what others' transports do."""
 
 
 class SigningTransport(httpx.AsyncBaseTransport):
@@ -68,8 +80,10 @@ class SigningTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self._authorizer = Authorizer(credentials, nonce=nonce, wall_clock=wall_clock)
         self._inner = inner
-        # A subclass may build requests anew or set a trace of its own: then ours would be silent.
-        self._traces = type(inner) in (Connections, httpx.AsyncHTTPTransport)
+        # Of these it is known what they do with a request, and of no subclass or wrapper of them.
+        as_made = type(inner) if "handle_async_request" not in vars(inner) else None
+        self._traces = as_made in (Connections, httpx.AsyncHTTPTransport)
+        self._calls_once = as_made in (httpx.MockTransport, httpx.ASGITransport)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Sign a request and send it.
@@ -87,13 +101,67 @@ class SigningTransport(httpx.AsyncBaseTransport):
         if isinstance(departure, Departure):
             if self._traces:
                 request.extensions = {**request.extensions, "trace": departure.on_trace}
-            else:
+            elif self._calls_once:
                 await departure.leave()
+            else:
+                return await self._send_once(request, body, departure)
         return await self._inner.handle_async_request(request)
+
+    async def _send_once(
+        self, request: httpx.Request, body: bytes, departure: Departure
+    ) -> httpx.Response:
+        """Send over a transport that may repeat what it is given: its body can be read once.
+
+        One that is not seen to send is refused, and nothing is claimed for it. The body proves that
+        nothing was done: nobody has had it.
+        """
+        departure.is_shielded, unfit = True, unfit_for_sending(self._inner)
+        extensions = {k: v for k, v in request.extensions.items() if k != Departure.EXTENSION}
+        once = httpx.Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            stream=_Once(body, departure, unfit),
+            extensions={**extensions, "trace": departure.on_trace},
+        )
+        try:
+            response = await self._inner.handle_async_request(once)
+        except _UNFIT:
+            departure.refuse(unfit)
+            raise
+        departure.refuse(unfit)
+        if not departure.may_have_left:
+            departure.is_over = True  # copies that are still held leave no more
+        return response
 
     async def aclose(self) -> None:
         """Stop the signing threads; the inner transport belongs to whoever made it."""
         self._authorizer.close()
+
+
+class _Once(httpx.AsyncByteStream):
+    """The body of a request that leaves once: it is given out when its head has left, once."""
+
+    def __init__(self, body: bytes, departure: Departure, unfit: ConfigurationError) -> None:
+        self._body = body
+        self._departure = departure
+        self._unfit = unfit
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._take()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Refuse it: whoever reads it like this is not sending it."""
+        return iter((self._take(),))
+
+    def _take(self) -> bytes:
+        try:
+            self._departure.give_body()
+        except MayNotLeave:
+            self._departure.refuse(self._unfit)
+            raise
+        body, self._body = self._body, b""
+        return body
 
 
 class Connections(httpx.AsyncBaseTransport):
@@ -207,6 +275,21 @@ def _is_clean(connection: httpx.AsyncHTTPTransport) -> bool:
         return False
 
 
+def check_transport(name: str, transport: object, *, others: str = "") -> None:
+    """Refuse what is no transport of httpx, before anything depends on it.
+
+    Args:
+        name: The argument that it was given as.
+        transport: What was given.
+        others: What else may be given.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not isinstance(transport, httpx.AsyncBaseTransport):
+        raise no_transport(name, transport, others)
+
+
 def check_url(url: str) -> None:
     """Refuse a URL that could not be signed or sent, before anything depends on it.
 
@@ -267,11 +350,11 @@ class HttpxSender:
     ) -> Reply | Failure:
         """Send one request and read its answer; every failure becomes a value.
 
-        What proves that nothing has left is both a failure of a kind that comes before the first
-        byte, and a departure that has seen no first byte. Without a departure nothing is proved.
+        What it has come to is judged by what was seen of its departure, see ``judge``.
 
         Raises:
-            BaseException: What ``before_send`` raised; then nothing was sent.
+            BaseException: What ``before_send`` raised, or ConfigurationError over a transport that
+                is not seen to send; then nothing was sent.
         """
         extensions: dict[str, Any] = {"timeout": self._timeout}
         if departure is not None:
@@ -280,24 +363,19 @@ class HttpxSender:
         request = httpx.Request(
             "POST", parsed, headers=self._headers, content=body, extensions=extensions
         )
+        is_answered, came_before = True, False
         try:
             response = await self._transport.handle_async_request(request)
             answer = await _read(response)
-        except Exception as error:  # noqa: BLE001 - a transport may raise anything
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                raise
+            is_answered, came_before = False, isinstance(error, _BEFORE_SENDING)
             # Its class alone: its text may hold addresses or worse.
-            reason, came_before = type(error).__name__, isinstance(error, _BEFORE_SENDING)
-            unseen = departure is not None and not departure.may_have_left
-            answer = Failure(reason, may_have_left=not (came_before and unseen))
-        else:
-            if departure is not None and not departure.may_have_left and departure.refusal is None:
-                # An answer to what was not seen leaving: put it on record, late, and trust no more.
-                await departure.leave()
-                answer = Failure("left without being seen", may_have_left=True)
-        if departure is not None and departure.refusal is not None:
-            # What the transport made of it, or that it went on regardless, says nothing; its
-            # frames hold the request's bytes.
-            raise departure.refusal.with_traceback(None)
-        return answer
+            answer = Failure(type(error).__name__, may_have_left=True)
+        if departure is None:
+            return answer
+        return await judge(answer, departure, is_answered=is_answered, came_before=came_before)
 
 
 async def _read(response: httpx.Response) -> Reply | Failure:

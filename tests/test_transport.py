@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpcore
 import httpx
 import pytest
+from carriers import Fake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rsa_keys import private_key, public_pem
@@ -98,24 +99,6 @@ def noting_rsa_signer(bits: int, threads: list[int]) -> RsaSigner:
             return super().sign(message)
 
     return Noting(private_key(bits))
-
-
-class Inner(httpx.AsyncBaseTransport):
-    """Keeps what it is given, and answers or raises."""
-
-    def __init__(self, answer: httpx.Response | Exception | None = None) -> None:
-        self.requests: list[httpx.Request] = []
-        self.is_closed = False
-        self._answer = answer or httpx.Response(200, content=b"x")
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        if isinstance(self._answer, Exception):
-            raise self._answer
-        return self._answer
-
-    async def aclose(self) -> None:
-        self.is_closed = True
 
 
 class Stream(httpx.AsyncByteStream):
@@ -267,7 +250,7 @@ class TestSigning:
     )
     def test_any_form(self, form: dict[str, str]) -> None:
         """Any form is signed as it is sent."""
-        inner, body = Inner(), httpx.Request("POST", URL, data=form).read()
+        inner, body = Fake(), httpx.Request("POST", URL, data=form).read()
 
         asyncio.run(send(signing(inner), URL, body))
 
@@ -308,7 +291,7 @@ class TestSigning:
 
     async def test_nonce_is_never_used_twice(self) -> None:
         """Each of two hundred requests has a nonce of its own."""
-        inner = Inner()
+        inner = Fake()
         transport = signing(inner)
 
         for _ in range(200):
@@ -379,7 +362,7 @@ class TestSigningThreads:
 
     async def test_closing(self) -> None:
         """Closing ends the signing threads, leaves the inner transport open, and signs no more."""
-        inner = Inner()
+        inner = Fake()
         transport = signing(inner, OwnSigner())
         await send(transport, URL)
         threads = [thread for thread in threading.enumerate() if "billblend" in thread.name]
@@ -414,7 +397,7 @@ class TestSigningFails:
     async def test_signer(self, signer: Signer, caplog: pytest.LogCaptureFixture) -> None:
         """A signer that fails puts nothing on the wire and shows the kind of its failure only."""
         caplog.set_level(logging.DEBUG)
-        inner = Inner()
+        inner = Fake()
 
         async with signing(inner, signer) as transport:
             with pytest.raises(SigningFailed) as caught:
@@ -429,7 +412,7 @@ class TestSigningFails:
     )
     async def test_nonce_or_clock(self, options: dict[str, Any]) -> None:
         """A nonce or clock that fails puts nothing on the wire, and that is a proof."""
-        inner, claim = Inner(), Claim()
+        inner, claim = Fake(), Claim()
 
         failure = await lane(inner, **options).post(URL, BODY, Departure(claim))
 
@@ -442,7 +425,7 @@ class TestSigningFails:
     )
     async def test_it_is_a_proof(self, signer: FailingSigner) -> None:
         """A signer that fails, with an error of ours too, proves that nothing was sent."""
-        inner, claim = Inner(), Claim()
+        inner, claim = Fake(), Claim()
 
         async with signing(inner, signer) as transport:
             failure = await lane_over(transport).post(URL, BODY, Departure(claim))
@@ -455,7 +438,7 @@ class TestSigningFails:
     @pytest.mark.parametrize("body", [b"a=1&a=2", b"a", b"a=%zz", b"oauth_nonce=1", b"\xff=1"])
     async def test_body(self, body: bytes) -> None:
         """A body whose signature could be read in two ways is not sent."""
-        inner = Inner()
+        inner = Fake()
 
         with pytest.raises(InvalidInput):
             await send(signing(inner), URL, body)
@@ -475,6 +458,94 @@ class TestDeparture:
         with pytest.raises(MayNotLeave):
             await departure.leave()
         assert 1 == claim.calls
+
+    async def test_at_the_same_moment(self) -> None:
+        """Of two copies one leaves; the other is stopped while the claim is being made."""
+        claim, goes_on = Claim(), asyncio.Event()
+
+        async def wait() -> None:
+            await goes_on.wait()
+            await claim()
+
+        departure = Departure(wait)
+        first = asyncio.create_task(departure.leave())
+        await asyncio.sleep(0)
+        with pytest.raises(MayNotLeave):
+            await departure.leave()
+        assert departure.refusal is None
+        goes_on.set()
+        await first
+
+        assert departure.may_have_left
+        assert 1 == claim.calls
+
+    @pytest.mark.parametrize("is_shielded", [False, True])
+    async def test_given_up(self, is_shielded: bool) -> None:  # noqa: FBT001
+        """Whoever gives up while the claim is made lets nothing leave, and that is no refusal."""
+        claim, goes_on = Claim(), asyncio.Event()
+
+        async def wait() -> None:
+            await goes_on.wait()
+            await claim()
+
+        departure = Departure(wait)
+        departure.is_shielded = is_shielded
+        leaving = asyncio.create_task(departure.leave())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        goes_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+
+        assert (False, None) == (departure.may_have_left, departure.refusal)
+        assert int(is_shielded) == claim.calls
+        with pytest.raises(MayNotLeave):
+            await departure.leave()
+
+    async def test_refused_claim_of_what_is_given_up(self) -> None:
+        """A claim that fails after whoever wanted it has given up is a refusal all the same."""
+        goes_on, error = asyncio.Event(), ClaimLost("po-1", 2)
+
+        async def wait() -> None:
+            await goes_on.wait()
+            raise error
+
+        departure = Departure(wait)
+        departure.is_shielded = True
+        leaving = asyncio.create_task(departure.leave())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        goes_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+
+        assert error is departure.refusal
+
+    async def test_body(self) -> None:
+        """The body is given once, to whoever was just seen to begin with it."""
+        departure, about = Departure(), {"request": httpcore.Request("POST", URL)}
+        for event in ("connection.connect_tcp.started", HEADERS_START):
+            with pytest.raises(MayNotLeave):
+                departure.give_body()
+            await departure.on_trace(event, about)
+        with pytest.raises(MayNotLeave):
+            departure.give_body()
+
+        await departure.on_trace(BODY_START, about)
+        departure.give_body()
+
+        with pytest.raises(MayNotLeave):
+            departure.give_body()
+
+    async def test_body_that_nobody_took(self) -> None:
+        """A body that was not read while it left is not given later."""
+        departure, about = Departure(), {"request": httpcore.Request("POST", URL)}
+        await departure.on_trace(HEADERS_START, about)
+        await departure.on_trace(BODY_START, about)
+        await departure.on_trace("http11.send_request_body.failed", about)
+
+        with pytest.raises(MayNotLeave):
+            departure.give_body()
 
     async def test_refused_for_good(self) -> None:
         """A request that was refused stays refused, however often a transport tries."""
@@ -571,6 +642,7 @@ class TestDeparture:
 
 
 HEADERS_START = "http11.send_request_headers.started"
+BODY_START = "http11.send_request_body.started"
 PROOFS = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
 HTTPCORE_ERRORS = [
     error
@@ -623,44 +695,62 @@ class TestProof:
         assert 1 == claim.calls
 
     @pytest.mark.parametrize(
-        "inner",
-        [Inner(httpx.ConnectError("refused")), httpx.MockTransport(lambda _: httpx.Response(200))],
+        "answer", [httpx.ConnectError("refused"), httpx.Response(200)], ids=["fails", "answers"]
     )
-    async def test_foreign_transport(self, inner: httpx.AsyncBaseTransport) -> None:
-        """A request counts as leaving before a transport is called whose insides are not seen."""
+    async def test_handler(self, answer: httpx.Response | Exception) -> None:
+        """A request counts as leaving before a transport that calls a handler in this process."""
+
+        def handle(_: httpx.Request) -> httpx.Response:
+            assert departure.may_have_left
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
         departure = Departure(claim := Claim())
 
-        answer = await lane(inner).post(URL, BODY, departure)
+        told = await lane(httpx.MockTransport(handle)).post(URL, BODY, departure)
 
-        assert departure.may_have_left
         assert 1 == claim.calls
-        assert answer in {
+        assert told in {
             Failure("ConnectError", may_have_left=True),
             Reply(200, b"", is_delimited=False),
         }
 
-    async def test_subclass(self) -> None:
-        """A subclass of httpx's transport is foreign: it may send what our trace never sees."""
+    async def test_foreign_transport(self) -> None:
+        """A request leaves over a transport of a host's when that is seen to send it."""
+        departure, inner = Departure(claim := Claim()), Fake(httpx.ConnectError("refused"))
 
-        class Rebuilding(httpx.AsyncHTTPTransport):
+        failure = await lane(inner).post(URL, BODY, departure)
+
+        assert Failure("ConnectError", may_have_left=True) == failure
+        assert departure.may_have_left
+        assert 1 == claim.calls
+        assert BODY == inner.requests[0].content
+
+    async def test_subclass(self) -> None:
+        """A failure before anybody has had the body is a proof over a subclass of httpx's too."""
+
+        class Failing(httpx.AsyncHTTPTransport):
             async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-                assert 1 == claim.calls
-                assert "trace" not in request.extensions
-                raise httpx.ConnectError("the second try, after the first was lost")
+                assert Departure.EXTENSION not in request.extensions
+                raise httpx.ConnectError("refused")
 
         claim = Claim()
 
-        failure = await lane(Rebuilding(verify=TLS)).post(URL, BODY, Departure(claim))
+        failure = await lane(Failing(verify=TLS)).post(URL, BODY, Departure(claim))
 
-        assert Failure("ConnectError", may_have_left=True) == failure
+        assert Failure("ConnectError", may_have_left=False) == failure
+        assert 0 == claim.calls
 
     async def test_unseen(self) -> None:
-        """An answer to what was not seen leaving is claimed late and not trusted."""
+        """An answer to what was not seen leaving is claimed late and not trusted, and says why."""
         departure = Departure(claim := Claim())
 
         failure = await lane(httpx_transport("http11.renamed")).post(URL, BODY, departure)
 
-        assert Failure("left without being seen", may_have_left=True) == failure
+        assert isinstance(failure, Failure)
+        assert failure.may_have_left
+        assert failure.reason.startswith("answered without being seen leaving; does a mocking")
         assert departure.may_have_left
         assert 1 == claim.calls
 
@@ -681,14 +771,15 @@ class TestRefusal:
     @pytest.mark.parametrize("is_httpx", [True, False])
     async def test_it_comes_out(self, error: BaseException, is_httpx: bool) -> None:  # noqa: FBT001
         """What the claim raises comes out as it is, and the inner transport has sent nothing."""
-        inner = Inner()
+        inner = Fake()
         claimed = lane(httpx_transport(HEADERS_START) if is_httpx else inner)
         departure = Departure(Claim(error))
 
         with pytest.raises(type(error)) as caught:
             await claimed.post(URL, BODY, departure)
 
-        assert caught.value is error
+        # asyncio makes a new CancelledError for each task that one passes through.
+        assert isinstance(error, asyncio.CancelledError) or caught.value is error
         assert not departure.may_have_left
         assert [] == inner.requests
 
@@ -710,7 +801,7 @@ class TestRefusal:
 class TestReading:
     async def read(self, response: httpx.Response) -> Reply | Failure:
         """Let a lane read an answer."""
-        return await lane(Inner(response)).post(URL, BODY, Departure())
+        return await lane(Fake(response)).post(URL, BODY, Departure())
 
     async def test_longest(self) -> None:
         """An answer of the greatest length is read whole, and closed."""
@@ -796,7 +887,7 @@ class TestLane:
     @pytest.mark.parametrize("is_watched", [True, False])
     async def test_timeouts(self, is_watched: bool) -> None:  # noqa: FBT001
         """A transport that is called directly is told each of its timeouts."""
-        inner = Inner()
+        inner = Fake()
         timeouts = Timeouts(connect=1.0, write=2.0)
         straight = Lane(HttpxSender(inner, 1, headers=HEADERS, timeouts=timeouts, read=3.0))
 
@@ -860,7 +951,7 @@ class TestLane:
             await goes_on.wait()
             raise error
 
-        one = lane(Inner())
+        one = lane(Fake())
         caller = asyncio.create_task(one.run(exchange))
         await begun.wait()
         caller.cancel()
@@ -882,7 +973,7 @@ class TestLane:
             raise ClaimLost("po-1", 2)
 
         with pytest.raises(BillblendError):
-            await lane(Inner()).run(exchange)
+            await lane(Fake()).run(exchange)
 
         assert [] == caplog.records
 

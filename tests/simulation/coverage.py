@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Final
 
-__all__ = ["POSSIBLE", "POSSIBLE_IF_SHARED", "POSSIBLE_ON_THE_WIRE", "Hits", "missing"]
+__all__ = ["CARRIERS", "POSSIBLE", "POSSIBLE_IF_SHARED", "POSSIBLE_ON_THE_WIRE", "Hits", "missing"]
 
 Hits = Counter[tuple[str, str]]
 """How often each fault was hit at each step."""
@@ -110,6 +110,8 @@ WIRE_FAULTS: Final = (
 """What happens to bytes between two machines."""
 KEPT_FAULTS: Final = ("stale-connection",)
 """What happens to connections that are used again."""
+CARRIERS: Final = ("repeats-failures", "repeats-answers", "hedges", "gives-up")
+"""What a host's transport does by itself with a request that may move money."""
 STATEMENTS: Final = ("settle", "write", "read", "page")
 SERVER_FAULTS: Final = (
     "lost-before",
@@ -187,6 +189,7 @@ POSSIBLE: Final = frozenset(
 POSSIBLE_ON_THE_WIRE: Final = frozenset(
     [(step, fault) for step in (*SENDS, "probe", "status") for fault in WIRE_FAULTS]
     + [("status", fault) for fault in KEPT_FAULTS]
+    + [("transport", manner) for manner in CARRIERS]
     + [("crash", state) for state in STATES]
     + [("callback", fault) for fault in (*CALLBACK_FAULTS, *ANSWERS)]
 )

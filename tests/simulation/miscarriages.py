@@ -102,6 +102,43 @@ def takes_pages_for_not_sent(garden: Garden) -> None:
 
 
 @wire_bug
+def sends_plainly_over_any_transport(garden: Garden) -> None:
+    """A transport of a host's gets the bytes themselves, once the request is claimed."""
+
+    async def send(self: Any, request: Any, body: object, departure: Departure) -> Any:
+        await departure.leave()
+        return await self._inner.handle_async_request(request)
+
+    garden.replace(transport.SigningTransport, "_send_once", send)
+
+
+@wire_bug
+def lets_copies_leave_later(garden: Garden) -> None:
+    """What has left once may leave again, with its body."""
+
+    async def leave(self: Departure) -> None:
+        if not self.may_have_left:
+            await rightly(self)
+
+    rightly = garden.replace(Departure, "leave", leave)
+    garden.replace(Departure, "give_body", lambda self: None)
+    garden.replace(transport._Once, "_take", lambda self: self._body)
+
+
+@wire_bug
+def lets_copies_leave_at_once(garden: Garden) -> None:
+    """A copy goes along with the one whose claim is being made."""
+
+    async def leave(self: Departure) -> None:
+        is_claiming = self.has_begun and not self.may_have_left
+        if is_claiming and self.refusal is None:
+            return
+        await rightly(self)
+
+    rightly = garden.replace(Departure, "leave", leave)
+
+
+@wire_bug
 def follows_redirects(garden: Garden) -> None:
     """A redirect is followed, with the request."""
     _posts(garden, lambda reply: isinstance(reply, Reply) and reply.http_status in (302, 307))

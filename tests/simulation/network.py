@@ -31,12 +31,14 @@ class Trip:
         fault: What goes wrong with it between the two machines.
         send: What may move money, as the caller asked for it; None for questions.
         stood: Seconds for which its program stood still right before its last bytes.
+        is_given_up: Whether its transport cancels what it has begun itself.
     """
 
     step: str
     fault: str | None
     send: Send | None = None
     stood: float = 0.0
+    is_given_up: bool = False
 
 
 TRIP: ContextVar[Trip] = ContextVar("TRIP")

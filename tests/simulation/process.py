@@ -27,6 +27,7 @@ from billblend_async.request import PayoutRequest
 from billblend_async.steps import Done
 
 from .client import SimulatedClient
+from .coverage import CARRIERS
 from .journal import SimulatedJournal
 from .loop import WHOSE, Mortal
 from .network import Network, Trip
@@ -226,11 +227,19 @@ class Process(Mortal):
             wall_clock=self.wall_clock,
             has_control=has_control,
             max_sends=traits.choice((1, 2, 32)),
+            carrier=self._carrier(),
         ) as (client, self._network):
             self._network.on_brink = self._on_brink
             self._pools = client.pools
             self.verifies = has_control
             yield client
+
+    def _carrier(self) -> str | None:
+        """Choose what the transport of this program does by itself, if it has one of its own."""
+        chance = random.Random(f"{self.world.plan.seed}/{self.number}/transport")
+        if self.world.plan.profile != "wire" or chance.random() < 0.75:
+            return None
+        return chance.choice(CARRIERS)
 
     def leftovers(self) -> int:
         """Count the connections and places in a pool that were never given back."""

@@ -20,6 +20,7 @@ from billblend_async.request import PayoutRequest
 from billblend_async.transport import Connections
 from billblend_async.wire import RequestKind
 
+from .carriers import Unruly
 from .coverage import KEPT_FAULTS, WIRE_FAULTS
 from .fate import Fate
 from .frontdoor import CONTROL, ENDPOINT, LOGIN, STEPS, FrontDoor
@@ -44,6 +45,7 @@ class WireClient(Client):
         wall_clock: The program's time of day.
         has_control: Whether it asks for a status as v2.
         max_sends: Connections for what may move money.
+        carrier: What the host's own transport does by itself; None for none of its own.
     """
 
     def __init__(
@@ -56,7 +58,11 @@ class WireClient(Client):
         wall_clock: Callable[[], float],
         has_control: bool,
         max_sends: int,
+        carrier: str | None,
     ) -> None:
+        self._carrier = carrier
+        # What a host makes it closes itself, see ``connected``.
+        self.made = [Connections(_TLS, keep_alive=kept) for kept in (False, True) if carrier]
         nonces = (hashlib.sha256(f"{name}/{n}".encode()).hexdigest() for n in range(10**9))
         super().__init__(
             Credentials(
@@ -66,6 +72,8 @@ class WireClient(Client):
             ),
             endpoint_id=ENDPOINT.endpoint_id,
             base_url=ENDPOINT.base_url,
+            transport=Unruly(self.made[0], carrier, network.fate) if carrier else None,
+            poll_transport=self.made[1] if carrier else None,
             ssl_context=_TLS,
             max_sends=max_sends,
             nonce=lambda: next(nonces),
@@ -78,7 +86,7 @@ class WireClient(Client):
         # own type is trusted to tell of the first byte. The pool's backend is where real sockets
         # begin, and httpx has no argument for it.
         self.pools: list[httpcore.AsyncConnectionPool] = []
-        for connections in self._lanes._made:
+        for connections in (*self.made, *self._lanes._made):
             if isinstance(connections, Connections):
                 connections._connect = partial(self._connect, network, connections._connect)  # type: ignore[method-assign]  # mypy has no other way
 
@@ -169,7 +177,8 @@ class WireClient(Client):
         step = what if isinstance(what, str) else STEPS[what.kind]
         faults = WIRE_FAULTS if step != "status" else (*WIRE_FAULTS, *KEPT_FAULTS)
         fault = self._fate.pick(step, faults, counts=False)
-        token = TRIP.set(Trip(step=step, fault=fault, send=send))
+        is_given_up = send is not None and self._carrier == "gives-up"
+        token = TRIP.set(Trip(step=step, fault=fault, send=send, is_given_up=is_given_up))
         try:
             yield
         finally:
@@ -183,7 +192,12 @@ async def connected(
     """Open a client on a network of its own."""
     network = Network(loop, fate, door)
     async with WireClient(network, door, whose, **options) as client:
-        yield client, network
+        try:
+            yield client, network
+        finally:
+            await client.drain()
+            for connections in client.made:
+                await connections.aclose()
 
 
 class _VirtualClock:
