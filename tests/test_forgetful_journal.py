@@ -146,6 +146,20 @@ class TestForgetful:
         assert h.journal.marks == ["restored"]
 
     @virtually
+    async def test_a_journal_that_notices(self) -> None:
+        """What a journal notices by itself ends the run, and nothing is sent after it."""
+        async with house(journal=MemoryJournal(notices=True)) as h:
+            assert (await h.payouts.run(request(client_orderid="held"), pay=False)).state
+            assert (await h.payouts.run(request())).is_approved
+            del h.journal.events["po-1"][4:]
+            for name in ("po-1", "po-2", "held"):
+                with pytest.raises(JournalRolledBack):
+                    await h.payouts.run(request(client_orderid=name), pay=name != "held")
+            assert h.journal.marks == ["restored"]
+            assert 1 == h.client.count(PAY)
+            assert 0 == h.client.count(CHECK, "po-2")
+
+    @virtually
     async def test_what_the_journal_notices_is_not_declared_twice(self) -> None:
         """A journal that has noticed by itself is asked for nothing more."""
 

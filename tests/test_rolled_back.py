@@ -21,13 +21,16 @@ from payouts import PATHS, START, opened
 from rolling_back import STEPS, WAYS
 
 from billblend_async import Client, Credentials, Orchestrator, PayoutRequest, Polling
+from billblend_async.batch import read_batch
 from billblend_async.errors import JournalDamaged, JournalMismatch, JournalRolledBack
 from billblend_async.events import PayStarted
 from billblend_async.journal.inspection import Inspection, inspect_journal
 from billblend_async.journal.reader import SqliteReader
 from billblend_async.journal.siblings import make_mark, mark_file
 from billblend_async.journal.sqlite import SqliteJournal
+from billblend_async.links import Links
 from billblend_async.models import Doubt, State
+from billblend_async.redirects import OnRedirect
 from billblend_async.sandbox import Sandbox
 from billblend_async.wire import RequestKind
 
@@ -315,13 +318,18 @@ async def asked(sandbox: Sandbox, kind: RequestKind, count: int) -> None:
 
 
 @asynccontextmanager
-async def program(sandbox: Sandbox, path: Path) -> AsyncIterator[Orchestrator]:
+async def program(
+    sandbox: Sandbox, path: Path, on_redirect: OnRedirect | None = None
+) -> AsyncIterator[Orchestrator]:
     """Run a program of a host over a journal."""
     credentials = Credentials(sandbox.login, sandbox.private_key)
     async with (
         Client(credentials, endpoint_id=sandbox.endpoint_id, base_url=sandbox.base_url) as client,
         Orchestrator(
-            client, SqliteJournal(path), polling=Polling(shortest=0.05, longest=0.1)
+            client,
+            SqliteJournal(path),
+            polling=Polling(shortest=0.05, longest=0.1),
+            on_redirect=on_redirect,
         ) as payouts,
     ):
         yield payouts
@@ -482,6 +490,34 @@ async def test_the_command_over_a_copy_without_orders(desk: Desk) -> None:
     assert 4 == status
     assert "tells that 1 of these payouts had come further (po-1)" in error
     assert sends == desk.sends
+
+
+async def test_no_links_are_written_of_an_older_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While payouts run, results with links are written, and none once the journal is older."""
+    monkeypatch.setattr("billblend_async.links._BETWEEN_RESULTS", 0.05)
+    path, out, file = (tmp_path / name for name in ("payouts.db", "out.csv", "payouts.csv"))
+    file.write_text("client_orderid,amount,currency,account_number\npo-1,1,EUR,2000000001\n")
+    batch = read_batch(file)
+    async with Sandbox(validation=0.05, processing=0.05) as sandbox:
+        async with program(sandbox, path):
+            pass
+        night = Path(shutil.copy(path, tmp_path / "night"))
+        links = Links(out, batch, {})
+        async with program(sandbox, path, links.take) as payouts, links.written(payouts):
+            running = asyncio.create_task(payouts.run(batch.rows[0].request))
+            async with asyncio.timeout(30):
+                while not out.exists():
+                    await asyncio.sleep(0.02)
+            WAYS["cp"](night, path)
+            out.write_bytes(RESULTS)
+            for _ in range(5):
+                await links.take(next(iter(links._waiting.values())))
+                await asyncio.sleep(0.1)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    assert RESULTS == out.read_bytes()
 
 
 RESULTS = (
