@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         JournalDamaged,
         JournalError,
         JournalMismatch,
+        JournalRolledBack,
         JournalUnavailable,
         PayoutConflict,
         PayoutNotFound,
@@ -101,6 +102,7 @@ __all__ = [
     "JournalDamaged",
     "JournalError",
     "JournalMismatch",
+    "JournalRolledBack",
     "JournalUnavailable",
     "NoAnswer",
     "NotFound",
@@ -149,8 +151,8 @@ _ROOMS = {
     "endpoint": "CallbackEndpoint answer_callback",
     "errors": "BillblendError ClaimLost ClosedError ConfigurationError DecisionRefused "
     "DeliverAgain EventsMissed InvalidInput JournalDamaged JournalError JournalMismatch "
-    "JournalUnavailable PayoutConflict PayoutNotFound Problem RequestNeeded SendingStopped "
-    "SigningFailed UnreadableAnswer VerificationFailed",
+    "JournalRolledBack JournalUnavailable PayoutConflict PayoutNotFound Problem RequestNeeded "
+    "SendingStopped SigningFailed UnreadableAnswer VerificationFailed",
     "feed": "Events Notice",
     "journal": "Journal Owner",
     "journal.postgres": "PostgresJournal",

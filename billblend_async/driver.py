@@ -314,7 +314,7 @@ class Driver:
 
         Raises:
             ClaimLost: The payout has moved on, or the record took too long to be sent on.
-            JournalDamaged: The journal has forgotten what was written.
+            JournalRolledBack: The journal has forgotten what was written.
         """
         self._means.check_memory()
         lost = ClaimLost(expected.client_orderid, expected.sequence + 1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .batch import Batch
-from .errors import JournalError, PayoutConflict, PayoutNotFound
+from .errors import JournalError, JournalRolledBack, PayoutConflict, PayoutNotFound
 from .models import Outcome
 from .payout import not_taken
 from .request import PayoutRequest
@@ -65,6 +65,7 @@ class Links:
         before = await self._before(payouts)
         while await self._news.wait():
             self._news.clear()
+            await self._look(payouts)
             began = time.monotonic()
             known = {**before, **self._waiting, **self.outcomes}
             write = asyncio.to_thread(write_results, self.out, self.batch, known)
@@ -75,14 +76,34 @@ class Links:
             took = time.monotonic() - began
             await asyncio.sleep(max(_BETWEEN_RESULTS, 20 * took))
 
+    async def _look(self, payouts: "Orchestrator") -> None:
+        """Be sure that the journal is no older copy, of which nothing is written.
+
+        Raises:
+            JournalRolledBack: It is one.
+        """
+        with contextlib.suppress(PayoutNotFound):
+            try:
+                await payouts.history(next(iter(self._waiting)))
+            except JournalRolledBack:
+                raise
+            except JournalError:
+                return  # the links are known all the same
+        if payouts.rolled_back is not None:
+            raise payouts.rolled_back
+
     async def _before(self, payouts: "Orchestrator") -> dict[str, Outcome]:
         """Read what an earlier run may have written; a journal that cannot be read is tried again.
 
         Until it can be, nothing is written. The end of the run tells of it.
         """
         while True:
-            with contextlib.suppress(JournalError):
+            try:
                 return await journaled(payouts, self.batch, self.outcomes)
+            except JournalRolledBack:
+                raise
+            except JournalError:
+                pass
             await asyncio.sleep(_BETWEEN_RESULTS)
 
 

@@ -11,7 +11,14 @@ from .alarms import Alarms
 from .answers import SendAnswer, StatusAnswer
 from .breaker import BackOff, Breaker
 from .callbacks import Callback
-from .errors import ConfigurationError, JournalDamaged, PayoutConflict, PayoutNotFound
+from .errors import (
+    ClosedError,
+    ConfigurationError,
+    JournalError,
+    JournalRolledBack,
+    PayoutConflict,
+    PayoutNotFound,
+)
 from .events import Event
 from .feed import Feed, Notice
 from .journal import Journal
@@ -140,7 +147,7 @@ class Means:
     wall_clock: Callable[[], float]
     chance: Callable[[], float]
     is_open: bool = False
-    forgetful: JournalDamaged | None = None
+    forgetful: JournalRolledBack | None = None
     are_announced: bool = False
     breaker: Breaker = attrs.field(init=False)
     back_off: BackOff = attrs.field(factory=BackOff, init=False)
@@ -149,6 +156,7 @@ class Means:
     feed: Feed = attrs.field(factory=Feed, init=False)
     redirects: Redirects = attrs.field(init=False)
     monitor: Monitor = attrs.field(init=False)
+    _marking: asyncio.Future[None] | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Let the breaker ask through the client, and the monitor tell the observers."""
@@ -189,29 +197,51 @@ class Means:
 
         A database that has failed over to a standby without the last commits, or a file that was
         replaced by an older copy, still answers: it has forgotten what was sent, and would let it
-        be sent again. No other payout is sent from it either.
+        be sent again. No other payout is sent from it either, and it is marked as restored, so that
+        whichever program opens it next asks before it sends anything.
 
         Raises:
-            JournalDamaged: The journal holds less than what this program knows to be durable.
+            JournalRolledBack: The journal holds less than what this program knows to be durable.
         """
-        found = await self.journal.load(known.client_orderid)
+        try:
+            found = await self.journal.load(known.client_orderid)
+        except JournalRolledBack as error:  # it has noticed by itself, and has marked it
+            self.forgetful = error
+            raise
         if found is not None and found.sequence > known.sequence:
             return found
         if found is not None and (found.sequence, found.state) == (known.sequence, known.state):
             return found
-        self.forgetful = JournalDamaged(
-            repr(self.journal),
-            f"payout {known.client_orderid}: it has forgotten what this program wrote, as an older "
-            "copy or a standby without the last commits has. End every program that uses it, and "
-            "declare it: billblend journal restored",
-        )
-        raise self.forgetful
+        reason = f"payout {known.client_orderid}: it has forgotten how far this payout had come"
+        if self.forgetful is None:
+            self.forgetful = JournalRolledBack(repr(self.journal), reason, is_marked=False)
+            self._marking = asyncio.ensure_future(self._mark())
+        if self._marking is not None:
+            await asyncio.shield(self._marking)  # whoever is cancelled leaves it under way
+        raise attrs.evolve(self.forgetful)
+
+    async def marked(self) -> None:
+        """Wait until the journal is marked as restored, if that is under way."""
+        if self._marking is not None:
+            await asyncio.wait({self._marking})
+
+    async def _mark(self) -> None:
+        """Mark the journal as restored, before anybody hears that it has forgotten something."""
+        try:
+            await self.journal.declare_restored(self.wall_clock())
+        except JournalRolledBack as error:
+            self.forgetful = error
+        except (JournalError, ClosedError):
+            return
+        else:
+            if self.forgetful is not None:
+                self.forgetful = attrs.evolve(self.forgetful, is_marked=True)
 
     def check_memory(self) -> None:
         """Refuse to send anything from a journal that has forgotten something.
 
         Raises:
-            JournalDamaged: It has.
+            JournalRolledBack: It has.
         """
         if self.forgetful is not None:
             raise attrs.evolve(self.forgetful)

@@ -22,12 +22,7 @@ from .concurrency import side_by_side
 from .crew import Crew
 from .delivery import Delivery, Mailbox
 from .driver import Driver
-from .errors import (
-    BillblendError,
-    ClosedError,
-    DecisionRefused,
-    JournalError,
-)
+from .errors import BillblendError, ClosedError, DecisionRefused, JournalError, JournalRolledBack
 from .events import Approved
 from .feed import Events
 from .journal import Journal, Owner
@@ -125,6 +120,7 @@ class Orchestrator(Oversight):
         try:
             await self._means.redirects.close()
             await self._means.client.drain()
+            await self._means.marked()
         finally:
             await self._means.journal.aclose()
             self._means.feed.close()
@@ -269,6 +265,7 @@ class Orchestrator(Oversight):
             RequestNeeded: It was never checked, so it must be handed in again by ``run``.
         """
         self._check_named(who=who)
+        self._means.check_memory()
         decision = Approved(at=self._means.wall_clock(), who=who)
         async with self._crew.driver(client_orderid) as driver:
             if driver.payout.approved_by is None:
@@ -334,6 +331,11 @@ class Orchestrator(Oversight):
                 if notice.outcome != told:
                     told = notice.outcome
                     yield told
+
+    @property
+    def rolled_back(self) -> JournalRolledBack | None:
+        """Why nothing is sent from the journal any more: an older copy has taken its place."""
+        return self._means.forgetful
 
     async def _resumed(self, payout: Payout) -> Outcome:
         """Go on with one payout of the journal; its own trouble becomes its outcome."""

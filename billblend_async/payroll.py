@@ -12,7 +12,7 @@ from .batch import Batch, Total, exit_status, totals
 from .console import BAD_CONFIGURATION, UNFINISHED, say
 from .desk import make_client, make_orchestrator
 from .ending import Ending
-from .errors import JournalError, SendingStopped
+from .errors import JournalError, JournalRolledBack, SendingStopped
 from .links import Links, journaled
 from .live import View, Watch, make_view
 from .models import Deadlines, Flow, Outcome
@@ -122,7 +122,8 @@ async def _shown(
         _print_end(plan, batch, told, outcomes, is_written=is_written)
     if is_interrupted:
         left = f"{_unfinished(batch, outcomes)}; " if unread is None else ""
-        say(f"interrupted; {left}{plan.again}")
+        again = "" if isinstance(unread, JournalRolledBack) else f"; {left}{plan.again}"
+        say(f"interrupted{again}")
     elif trouble is not None and str(trouble) != str(unread):
         say(str(trouble))
     if unread is not None:
@@ -176,6 +177,9 @@ async def _run(
             rest = await journaled(payouts, batch, outcomes)
         except JournalError as error:
             unread = error
+        # What an older copy says is not written over what an earlier run has written.
+        lost = trouble if isinstance(trouble, JournalRolledBack) else payouts.rolled_back
+        unread = lost or unread
         outcomes.update(rest)
         for outcome in rest.values():
             if trouble is not None and outcome.is_finished:

@@ -182,10 +182,11 @@ class FilePlace:
     @property
     def files(self) -> tuple[Path, ...]:
         """The file and what SQLite and we lay beside it."""
+        from .journal.siblings import siblings
+
         if not self.path.name:
             raise ConfigurationError(f"--journal {self}: this is a directory; give a file's path")
-        ends = ("", ".key", "-journal", "-wal")
-        return tuple(self.path.with_name(self.path.name + end) for end in ends)
+        return siblings(self.path)
 
     def is_new(self) -> bool:
         """Tell whether the file is not there."""
@@ -228,7 +229,9 @@ class FilePlace:
             return f"it cannot be looked at ({error.strerror}); mend the permissions"
 
     def _wrong_content(self) -> str:
-        if not self.path.is_file() or self.path.with_name(f"{self.path.name}.key").exists():
+        from .journal.siblings import has_key
+
+        if not self.path.is_file() or has_key(self.path):
             return ""  # with a key it was one: what has become of it is told where it is opened
         try:
             with self.path.open("rb") as file:

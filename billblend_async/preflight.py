@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .notation import Notation
 from .places import Place
 from .remarks import remarks
 from .request import PayoutRequest
-from .results import are_results, told_names
+from .results import ToldRow, are_results, told_rows
 from .settings import Settings
 from .survey import Survey, survey
 
@@ -130,13 +130,13 @@ def _ids(requests: Iterable[PayoutRequest]) -> set[str]:
 
 
 def _check_results(found: Survey, journal: Place, out: Path) -> None:
-    """Refuse a journal that does not know payouts of which the results file tells.
+    """Refuse a journal that does not know what the results file tells of the payouts.
 
     Raises:
-        ConfigurationError: Another journal knows who was paid.
+        ConfigurationError: Another journal, or a newer state of this one, knows who was paid.
     """
     try:
-        told = told_names(out) if out.is_file() and are_results(out) else {}
+        told = told_rows(out) if out.is_file() and are_results(out) else {}
     except OSError as error:
         reason = error.strerror or type(error).__name__
     else:
@@ -144,8 +144,9 @@ def _check_results(found: Survey, journal: Place, out: Path) -> None:
         unknown = [name for name in ids if name in told and name not in found.outcomes]
         if not journal.is_new():
             # A run that was stopped before its first payout leaves a journal without any.
-            unknown = [name for name in unknown if told[name]]
+            unknown = [name for name in unknown if told[name].is_known]
         if not unknown:
+            _check_progress(found, told, journal, out)
             return
         reason = f"holds results of {len(unknown):,} of these payouts, such as {unknown[0]}"
     is_first = "is new" if found.is_first else "knows other payouts"
@@ -154,6 +155,23 @@ def _check_results(found: Survey, journal: Place, out: Path) -> None:
         f"--journal {journal}: this journal {is_first}, but --out {out} {reason}; give the "
         f"journal from which they were paid{older}, or another --out"
     )
+
+
+def _check_progress(found: Survey, told: Mapping[str, ToldRow], journal: Place, out: Path) -> None:
+    """Refuse a journal in which payouts stand further back than the results file tells."""
+    behind = [
+        name
+        for name, outcome in found.outcomes.items()
+        if name in told and told[name].is_ahead_of(outcome)
+    ]
+    if behind:
+        names = f"{', '.join(behind[:3])}{', ...' if len(behind) > 3 else ''}"
+        raise ConfigurationError(
+            f"--journal {journal}: this journal knows less than --out {out}, which tells that "
+            f"{len(behind):,} of these payouts had come further ({names}), so they may be paid "
+            "already. Put the newest copy in its place, or declare it restored, and every payout "
+            f"is asked about first: billblend journal restored --journal {journal}"
+        )
 
 
 def _told(requests: Sequence[PayoutRequest], notation: Notation) -> str:

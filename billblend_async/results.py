@@ -8,17 +8,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
+import attrs
+
+from .answers import Status
 from .batch import RESULT_COLUMNS, Batch, told_status
 from .cells import Form, Unfit
 from .errors import ConfigurationError
 from .formulas import harmless
-from .models import Outcome
+from .models import Outcome, State
 from .replacement import replacing
 from .sheets import open_sheet
 from .standing import explanation_of
 from .workbook import check_openpyxl, read_header, write_workbook
 
-__all__ = ["are_results", "check_ending", "told_names", "write_results"]
+__all__ = ["ToldRow", "are_results", "check_ending", "told_rows", "write_results"]
 
 _CARD_COLUMNS: Final = frozenset({"credit_card_number", "expire_month", "expire_year", "cvv2"})
 _ENDINGS: Final[Mapping[str, Literal["jsonl", "xlsx"]]] = {
@@ -30,6 +33,34 @@ _MISLEADING: Final = frozenset({".json", ".ods", ".xls", ".xlsb", ".xlsm"})
 _LONGEST_HEADER: Final = 1 << 20
 _NOTHING_KNOWN: Final = ("unfinished", "conflict")
 """How a row is told for which nothing was accepted, as after a run that was stopped at once."""
+_ENDED: Final = frozenset(
+    {status.value for status in (State.REJECTED, State.WITHDRAWN, State.CLOSED)}
+    | {str(status) for status in (Status.APPROVED, Status.DECLINED, Status.FILTERED, Status.ERROR)}
+)
+"""How a row is told of which nothing more was to come."""
+
+
+@attrs.frozen
+class ToldRow:
+    """What a results file tells of a payout.
+
+    Attributes:
+        status: Its word for where the payout stands.
+        paynet_order_id: The gateway's order id; empty where none was known.
+    """
+
+    status: str
+    paynet_order_id: str
+
+    @property
+    def is_known(self) -> bool:
+        """Whether more is told than that nothing is known."""
+        return self.status not in _NOTHING_KNOWN or self.paynet_order_id != ""
+
+    def is_ahead_of(self, told: Outcome) -> bool:
+        """Tell whether the payout had come further than where a journal says that it stands."""
+        has_ended = self.status.strip().lower() in _ENDED and not told.is_finished
+        return has_ended or bool(self.paynet_order_id and told.paynet_order_id is None)
 
 
 def check_ending(path: Path) -> None:
@@ -59,25 +90,22 @@ def are_results(path: Path) -> bool:
     return not header or any(text.endswith(mark.join(RESULT_COLUMNS)) for mark in ",;\t")
 
 
-def told_names(path: Path) -> dict[str, bool]:
-    """List the client_orderids of which a results file tells, as far as it can be read.
-
-    Returns:
-        For each, whether it tells of more than that nothing is known.
+def told_rows(path: Path) -> dict[str, ToldRow]:
+    """Read what a results file tells, by client_orderid, as far as it can be read.
 
     Raises:
         OSError: The file cannot be read.
     """
-    names: dict[str, bool] = {}
+    rows: dict[str, ToldRow] = {}
     with path.open("rb") as file:
         sheet = open_sheet(file, ending=path.suffix)
         for record in sheet.records:
             if isinstance(record, Unfit):
                 break
             row = dict(zip(sheet.columns, map(str, record.cells), strict=False))
-            is_known = row.get("status") not in _NOTHING_KNOWN or row.get("paynet_order_id") != ""
-            names[row.get("client_orderid", "").strip()] = is_known
-    return names
+            told = ToldRow(row.get("status", ""), row.get("paynet_order_id", ""))
+            rows[row.get("client_orderid", "").strip()] = told
+    return rows
 
 
 def write_results(path: Path, batch: Batch, outcomes: Mapping[str, Outcome]) -> None:

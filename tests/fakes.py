@@ -15,6 +15,7 @@ from billblend_async.errors import (
     ClosedError,
     ConfigurationError,
     InvalidInput,
+    JournalRolledBack,
     JournalUnavailable,
     Problem,
 )
@@ -48,12 +49,16 @@ class MemoryJournal:
         events: The events of each payout.
         marks: What is noted of the whole journal.
         is_full: Whether it can be written or read.
+        notices: Whether it notices by itself, as the real ones do, that what it wrote is gone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, notices: bool = False) -> None:
         self.events: dict[str, list[Event]] = {}
         self.marks: list[str] = []
         self.is_full = False
+        self.notices = notices
+        self._written: tuple[str, int, Event] | None = None
+        self._rolled_back: JournalRolledBack | None = None
         self._state = "new"
         self._busy = 0
         self._key = os.urandom(32)
@@ -91,9 +96,27 @@ class MemoryJournal:
             await asyncio.sleep(0)
             if self.is_full:
                 raise JournalUnavailable("memory", "disk full")
+            self._look_back()
             yield
         finally:
             self._busy -= 1
+
+    def _look_back(self) -> None:
+        """Mark it as restored when the last entry of this journal is gone."""
+        if self.notices and self._rolled_back is None and self._written is not None:
+            name, sequence, event = self._written
+            if self.events.get(name, [])[sequence : sequence + 1] not in (
+                [event],
+                [erase_secrets(event)],
+            ):
+                self._mark(event.at)
+                self._rolled_back = JournalRolledBack("memory", f"{name} is gone", is_marked=True)
+        if self._rolled_back is not None:
+            raise attrs.evolve(self._rolled_back)
+
+    def _note(self, client_orderid: str) -> None:
+        events = self.events[client_orderid]
+        self._written = client_orderid, len(events) - 1, events[-1]
 
     def _fold(self, client_orderid: str) -> Payout:
         return fold_events(client_orderid, self.events[client_orderid])
@@ -106,6 +129,7 @@ class MemoryJournal:
             if opened.client_orderid not in self.events:
                 restored = [Restored(at=opened.at)] if self.marks else []
                 self.events[opened.client_orderid] = [opened, *restored]
+                self._note(opened.client_orderid)
             return self._fold(opened.client_orderid)
 
     async def append(self, becomes: Payout, event: Event) -> None:
@@ -116,20 +140,25 @@ class MemoryJournal:
             if len(events) != becomes.sequence:
                 raise ClaimLost(becomes.client_orderid, becomes.sequence)
             events.append(event)
+            self._note(becomes.client_orderid)
             if becomes.state.is_terminal:
                 events[:] = [erase_secrets(event) or event for event in events]
 
     async def declare_restored(self, at: float) -> int:
         """Mark what is unfinished and what is to come."""
         async with self._turn():
-            self.marks[:] = ["restored"]
-            marked = 0
-            for client_orderid, events in self.events.items():
-                payout, event = self._fold(client_orderid), Restored(at=at)
-                if evolve(payout, event) is not payout:
-                    events.append(event)
-                    marked += 1
-            return marked
+            return self._mark(at)
+
+    def _mark(self, at: float) -> int:
+        self.marks[:] = ["restored"]
+        marked = 0
+        for client_orderid, events in self.events.items():
+            payout, event = self._fold(client_orderid), Restored(at=at)
+            if evolve(payout, event) is not payout:
+                events.append(event)
+                self._note(client_orderid)
+                marked += 1
+        return marked
 
     async def declare_complete(self) -> None:
         """Mark nothing more."""

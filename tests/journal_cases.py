@@ -1,7 +1,7 @@
 """What every journal must do; a test module brings the journals and collects these classes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from itertools import chain, count, product
 from typing import Any
@@ -28,6 +28,7 @@ from billblend_async.errors import (
     ConfigurationError,
     InvalidInput,
     JournalMismatch,
+    JournalRolledBack,
 )
 from billblend_async.events import (
     EVENTS,
@@ -39,7 +40,9 @@ from billblend_async.events import (
     Event,
     NotSeen,
     Opened,
+    PayAccepted,
     PayNotSent,
+    PayStarted,
     RedirectCleared,
     RedirectRequired,
     Released,
@@ -486,7 +489,10 @@ class JournalCases:
 
 
 class DurableJournalCases(JournalCases):
-    """The truths of a journal that outlives its process; ``make`` makes them over one storage."""
+    """The truths of a journal that outlives its process; ``make`` makes them over one storage.
+
+    ``roll_back`` takes the last event of the payout ``po-1`` away, which was validated before it.
+    """
 
     async def test_reopening_keeps_everything(self, make: Maker) -> None:
         """What one journal wrote the next one reads, in order, with the same key."""
@@ -636,6 +642,65 @@ class DurableJournalCases(JournalCases):
         assert not much_later.restored
         assert later == await second.accept(opened("later"))
         await second.aclose()
+
+    @pytest.mark.parametrize("use", ["accept", "append", "load", "payouts", "declare", "complete"])
+    async def test_an_older_state_is_noticed(
+        self, make: Maker, roll_back: Callable[[], None], use: str
+    ) -> None:
+        """What forgot the last entry is marked before anybody hears of it, and serves no more."""
+        journal = make()
+        await journal.open(OWNER)
+        await live(journal, opened("done"), PATHS[State.FINAL])
+        payout = await live(journal, opened(), PATHS[State.VALIDATED])
+        [(paying, claim)] = grow(payout, (PayStarted(at=START + 11),))
+        await journal.append(paying, claim)
+        roll_back()
+        [step] = grow(paying, (PayAccepted(at=START + 12, paynet_order_id=ORDER),))
+        uses: dict[str, Callable[[], Awaitable[object]]] = {
+            "accept": lambda: journal.accept(opened("new")),
+            "append": lambda: journal.append(*step),
+            "load": lambda: journal.load("po-1"),
+            "payouts": lambda: listed(journal),
+            "declare": lambda: journal.declare_restored(START + 99),
+            "complete": journal.declare_complete,
+        }
+        for name in (use, *uses, use):
+            with pytest.raises(JournalRolledBack) as caught:
+                await uses[name]()
+            assert caught.value.is_marked
+        await journal.aclose()
+
+        second = make()
+        await second.open(OWNER)
+        held = await second.load("po-1")
+        assert held is not None
+        assert (State.ATTENTION, True) == (held.state, held.restored)
+        assert held.pays == 0
+        new = await second.accept(opened("new"))
+        assert new.restored
+        done = await second.load("done")
+        assert done is not None
+        assert (State.FINAL, False) == (done.state, done.restored)
+        await second.aclose()
+
+    async def test_what_others_write_is_no_older_state(self, make: Maker) -> None:
+        """While others write, and after each kind of step, what a journal wrote stays there."""
+        first, other = make(), make()
+        await first.open(OWNER)
+        await other.open(OWNER)
+        for number, (start, events) in enumerate(LIVES.values()):
+            named = attrs.evolve(start, client_orderid=f"po-{number}")
+            payout = await first.accept(named)
+            for turn, (becomes, event) in enumerate(grow(payout, events)):
+                await (first, other)[turn % 2].append(becomes, event)
+                assert await first.load(named.client_orderid) == becomes
+                assert await other.load(named.client_orderid) == becomes
+        await first.declare_restored(START + 999)
+        await other.accept(opened("po-new"))
+        await other.declare_complete()
+        assert await first.load("po-new") == await other.load("po-new")
+        await first.aclose()
+        await other.aclose()
 
     async def test_new_journals_agree_on_a_key(self, make: Maker) -> None:
         """Journals that open a new storage at the same moment come to the same key."""

@@ -18,7 +18,7 @@ from billblend_async.errors import (
 
 CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "Problem"]
 LEAVES = [kind for kind in CLASSES if attrs.has(kind)]
-UNSAID = ("sequence", "is_setting", "is_reader", "again_at")
+UNSAID = ("sequence", "is_setting", "is_reader", "is_marked", "again_at")
 """Fields that a message does not repeat."""
 VALUES: dict[str, Any] = {
     "problems": (Problem("amount", "is missing"),),

@@ -161,6 +161,13 @@ async def test_an_older_copy_of_what_was_validated(desk: Desk) -> None:
     assert 0 == (await desk.pay(file, *FAST))[0]
     shutil.copy(desk.folder / "older.db", journal)
 
+    requests = len(desk.sandbox.gateway.requests)
+    status, _, error = await desk.pay(file, *FAST)
+    assert 4 == status
+    assert "knows less than --out results.csv" in error
+    assert requests == len(desk.sandbox.gateway.requests)
+
+    (desk.folder / "results.csv").unlink()  # nothing is left that tells of it
     status, _, error = await desk.pay(file, *FAST)
 
     assert (2, "") == (status, error)

@@ -20,7 +20,8 @@ FILES = {
 VALUES = {"currencies", "parameters", "request", "answers", "models"}
 MACHINE = {"events", "findings", "history", "payout", "commands", "transitions", "news", "machine"}
 ARROWS: dict[str, set[str]] = {
-    "errors": set(),
+    "errors": {"journal_errors"},
+    "journal_errors": set(),
     "currencies": set(),
     "parameters": {"currencies"},
     "answers": set(),

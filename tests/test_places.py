@@ -165,6 +165,9 @@ class TestFilePlace:
     def test_files(self, tmp_path: Path) -> None:
         """Nothing may be written over the file, its key or what SQLite lays beside it."""
         names = [path.name for path in FilePlace(tmp_path / "a.db").files]
-        assert ["a.db", "a.db.key", "a.db-journal", "a.db-wal"] == names
+        assert [
+            "a.db",
+            *(f"a.db{end}" for end in (".key", ".restored", "-journal", "-wal")),
+        ] == names
         with pytest.raises(ConfigurationError, match="this is a directory"):
             _ = FilePlace(Path("/")).files

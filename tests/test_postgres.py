@@ -4,7 +4,8 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -64,13 +65,28 @@ async def _initialise(server: Postgres, schema: str) -> tuple[int, int]:
         await journal.aclose()
 
 
-class TestPostgresJournal(DurableJournalCases):
+class ServerCases(DurableJournalCases):
+    @pytest.fixture
+    def roll_back(self, server: Postgres, schema: str) -> Callable[[], None]:
+        return partial(forget, server, schema)
+
+
+def forget(server: Postgres, schema: str) -> None:
+    """Take the last event of po-1 away, as a standby without the last commit has it."""
+    last = "(SELECT sequence FROM {schema}.payouts WHERE client_orderid = 'po-1')"
+    gone = f"DELETE FROM {{schema}}.events WHERE client_orderid = 'po-1' AND sequence = {last}"
+    query(server, gone, schema)
+    back = "UPDATE {schema}.payouts SET state = 'validated', sequence = sequence - 1"
+    query(server, f"{back} WHERE client_orderid = 'po-1'", schema)
+
+
+class TestPostgresJournal(ServerCases):
     @pytest.fixture
     def make(self, server: Postgres, schema: str) -> Maker:
         return lambda: PostgresJournal(server.url, key=KEY, schema=schema)
 
 
-class TestHostsPool(DurableJournalCases):
+class TestHostsPool(ServerCases):
     @pytest.fixture
     async def make(self, server: Postgres, schema: str) -> AsyncIterator[Maker]:
         """Make journals over one pool of a host whose connections are set up in its own way."""
@@ -98,7 +114,7 @@ def address(server: Postgres) -> Iterator[str]:
     server.stop_pooler()
 
 
-class TestPooler(DurableJournalCases):
+class TestPooler(ServerCases):
     @pytest.fixture
     def make(self, address: str, schema: str) -> Maker:
         return lambda: PostgresJournal(address, key=KEY, schema=schema)
@@ -300,8 +316,9 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_damage_is_refused(server: Postgres, schema: str, damage: str) -> None:
     """A payout that was edited by hand is refused whenever it is read, and its neighbour is not."""
-    journal = await opened_journal(server, schema)
-    await live(journal, opened(), PATHS[State.FINAL])
+    writer, journal = [await opened_journal(server, schema) for _ in range(2)]
+    await live(writer, opened(), PATHS[State.FINAL])
+    await writer.aclose()
     query(server, DAMAGES[damage], schema)
     await live(journal, opened("po-2"), PATHS[State.PAYING])
     with pytest.raises(JournalDamaged, match="po-1"):

@@ -306,8 +306,15 @@ async def test_a_server_that_forgets(ready: Desk, server: Postgres) -> None:
 
     status, _, error = await ended(process)
     assert 2 == status
-    assert "it has forgotten what this program wrote" in error
+    error = " ".join(error.split())
+    assert "which this program wrote, is missing" in error
+    assert "marked as restored" in error
     assert "billblend journal restored" in error
+    assert "run again" not in error
+    assert "--out results.csv: left as it is" in error
+    assert not (ready.folder / "results.csv").exists()
+    for _ in range(3):  # as a supervisor does
+        assert 2 == (await pay(ready, server, file, "--deadline", "doubt=2"))[0]
     assert 1 == ready.count(RequestKind.PAY).total()
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from ..errors import ConfigurationError, JournalError
 from ..journal import Owner
 from ..journal.inspection import Inspection, inspect_journal
+from ..journal.siblings import has_key, itself
 from ..models import Endpoint, State
 from ..places import DatabasePlace, FilePlace, Place
 from ..settings import Settings
@@ -51,7 +52,7 @@ def examine_journal(
 
 def _examine_disk(path: Path, settings: Settings | None, mounts: Path) -> list[Finding]:
     try:
-        return [_examine_file(path, settings), *_examine_place(path.absolute().parent, mounts)]
+        return [_examine_file(path, settings), *_examine_place(itself(path).parent, mounts)]
     except OSError as error:
         remedy = "let the user who runs this use the journal's directory"
         return [problem("journal", f"{path} cannot be looked at ({error.strerror})", remedy)]
@@ -61,7 +62,7 @@ def _examine_file(path: Path, settings: Settings | None) -> Finding:
     if not path.name or path.is_dir():
         return problem("journal", f"{path} is a directory", "give the path of a file")
     if not path.exists():
-        if path.with_name(f"{path.name}.key").exists():
+        if has_key(path):
             told = f"{path} is gone, but its key file is there"
             return problem("journal", told, "restore it from its newest copy, with its key file")
         return fine("journal", f"{path} is not there yet; the first run makes it")

@@ -36,6 +36,12 @@ class Journal(Protocol):
 
     Every method but ``open`` raises ClosedError before ``open`` and after ``aclose``, and
     JournalUnavailable when the storage cannot be read or written.
+
+    JournalRolledBack means that the storage no longer holds the last entry that this journal knows
+    to be written: an older copy, or a standby without the last commits, has taken its place. What
+    is there now was marked as restored before, if it could be. Each later call but ``aclose``
+    raises it too. A journal that cannot notice that by itself may leave it to the orchestrator,
+    which then calls ``declare_restored``.
     """
 
     @property

@@ -18,7 +18,7 @@ from psycopg.rows import tuple_row
 from ..errors import ConfigurationError, JournalUnavailable
 from .attempts import Lost
 
-__all__ = ["Connections", "OwnPool", "Pool", "Transaction", "describe", "is_local"]
+__all__ = ["Connections", "OwnPool", "Pool", "Row", "Transaction", "describe", "is_local"]
 
 Row = tuple[Any, ...]
 
@@ -74,9 +74,14 @@ class Transaction:
 
     async def rows(self, sql: str, values: Mapping[str, object] | None = None) -> list[Row]:
         """Execute a statement and fetch its rows."""
-        cursor = await self._execute(sql, values)
+        [rows] = await self.each((sql, values))
+        return rows
+
+    async def each(self, *statements: tuple[str, Mapping[str, object] | None]) -> list[list[Row]]:
+        """Execute some statements in one round trip and fetch the rows of each."""
+        cursors = [await self._execute(sql, values) for sql, values in statements]
         await self._pipeline.sync()  # or the server would not count our silence
-        return await cursor.fetchall()
+        return [await cursor.fetchall() for cursor in cursors]
 
     async def _execute(
         self, sql: str, values: Mapping[str, object] | None

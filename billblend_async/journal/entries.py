@@ -1,6 +1,5 @@
 """What a journal writes of an event, and what it finds of a payout."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -12,7 +11,7 @@ from ..models import State
 from ..payout import Payout
 from .records import erase_secrets, fold_events, read_sealed, seal_event, write_event
 
-__all__ = ["Entry", "Found", "Record", "check_of", "make_entry", "read_found"]
+__all__ = ["Entry", "Found", "Record", "Written", "make_entry", "read_found"]
 
 _TOKEN_SIZE: Final = 16
 
@@ -40,6 +39,26 @@ class Entry:
     seal: bytes
     secret: tuple[str, bytes] | None
     token: bytes
+
+
+@attrs.frozen
+class Written:
+    """Names an entry that is known to be committed.
+
+    Attributes:
+        client_orderid: The payout.
+        sequence: Its place among the payout's events.
+        token: The entry's own.
+    """
+
+    client_orderid: str
+    sequence: int
+    token: bytes
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The same for a statement."""
+        return {"key": self.client_orderid, "sequence": self.sequence, "token": self.token}
 
 
 @attrs.frozen
@@ -76,11 +95,6 @@ class Found:
     state: str
     sequence: int
     records: Sequence[Record]
-
-
-def check_of(key: bytes) -> str:
-    """Name a journal's key without telling it."""
-    return hashlib.sha256(key).hexdigest()[:16]
 
 
 def make_entry(

@@ -1,12 +1,13 @@
 """Private files: made whole or not at all, durable at once, and open to their owner only."""
 
+import hashlib
 import os
 import re
 import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["make_key", "make_private", "read_key", "sync_directory", "tighten"]
+__all__ = ["check_of", "make_key", "make_private", "read_key", "sync_directory", "tighten"]
 
 
 def make_key(path: Path, key: bytes) -> bool:
@@ -18,6 +19,11 @@ def read_key(path: Path) -> bytes | None:
     """Read a key; None when the file holds anything else."""
     text = path.read_text(encoding="ascii", errors="replace")
     return bytes.fromhex(text) if re.fullmatch(r"[0-9a-f]{64}\n?", text) else None
+
+
+def check_of(key: bytes) -> str:
+    """Name a journal's key without telling it."""
+    return hashlib.sha256(key).hexdigest()[:16]
 
 
 def make_private(path: Path, content: bytes) -> bool:

@@ -1,7 +1,6 @@
 """What is seen in a journal without changing it, for whoever asks why it does not open."""
 
 import contextlib
-import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
@@ -12,8 +11,9 @@ import attrs
 
 from ..models import State
 from . import Owner
-from .database import journal_mode
-from .files import read_key
+from .files import check_of
+from .handle import journal_mode
+from .siblings import find_key, is_marked, itself, key_file
 from .tables import AUDIT, BINDS, TABLES, VERSION
 
 __all__ = ["Inspection", "describe_sqlite", "inspect_journal"]
@@ -67,7 +67,7 @@ def inspect_journal(path: Path, *, busy_timeout: float = 2.0) -> Inspection | st
     """
     try:
         # Read only: to look must neither make a file nor mend what a crash has left.
-        uri = f"{path.absolute().as_uri()}?mode=ro"
+        uri = f"{itself(path).as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, timeout=busy_timeout, uri=True)) as connection:
             connection.execute("PRAGMA trusted_schema=0")
             return _look(connection, path)
@@ -109,18 +109,18 @@ def _look(connection: sqlite3.Connection, path: Path) -> Inspection | str:
         bound=frozenset(
             name for name, asked in BINDS.items() if connection.execute(asked).fetchone()
         ),
-        is_restored="restored" in meta,
+        is_restored="restored" in meta or is_marked(path),
     )
 
 
 def _examine_key(path: Path, check: str | None) -> str:
     """Say what is wrong with the key file beside a journal."""
-    beside = path.with_name(f"{path.name}.key")
     if check is None:
         return ""  # it has never been opened to its end
-    if not beside.exists():
-        return f"its key file {beside.name} is missing; restore it"
-    key = read_key(beside)
-    if key is None or hashlib.sha256(key).hexdigest()[:16] != check:
-        return f"its key file {beside.name} is not the one that belongs to it; restore that"
+    found = find_key(path, check)
+    if found is None:
+        return f"its key file {key_file(path).name} is missing; restore it"
+    lies, key = found
+    if key is None or check_of(key) != check:
+        return f"its key file {lies.name} is not the one that belongs to it; restore that"
     return ""

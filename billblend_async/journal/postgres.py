@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import Final
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from typing import Final, TypeVar
 
 import attrs
 
@@ -14,6 +15,8 @@ from ..errors import (
     ConfigurationError,
     InvalidInput,
     JournalDamaged,
+    JournalError,
+    JournalRolledBack,
     Problem,
 )
 from ..events import Event, Opened, Restored
@@ -23,12 +26,15 @@ from ..payout import Payout, open_payout
 from . import Owner
 from .attempts import Attempts
 from .connections import OwnPool, Pool, describe
-from .entries import Entry, Found, check_of, make_entry, read_found
+from .entries import Entry, Found, Written, make_entry, read_found
+from .files import check_of
 from .groups import Groups
 from .queries import check_schema
 from .statements import Statements
 
 __all__ = ["PostgresJournal"]
+
+T = TypeVar("T")
 
 PAGE: Final = 64
 """Payouts that are read at once while iterating."""
@@ -56,6 +62,9 @@ class PostgresJournal:
     nothing twice. After ``patience`` seconds whoever waits gets JournalUnavailable, and what it
     wanted may have happened.
 
+    A server that no longer has what this journal has written, such as a standby without the last
+    commits, is noticed and marked as restored; from then on every call raises JournalRolledBack.
+
     Args:
         database: A connection string or URL (libpq's, without its password if that stands in
             ``PGPASSWORD`` or a password file), or a ``psycopg_pool.AsyncConnectionPool`` of the
@@ -66,6 +75,7 @@ class PostgresJournal:
         schema: The schema of its tables.
         patience: Seconds to wait for a server that does not answer.
         random_bytes: Where the tokens come from by which a program knows what it wrote.
+        wall_clock: Seconds since the epoch, for the mark of an older state.
     """
 
     def __init__(
@@ -76,6 +86,7 @@ class PostgresJournal:
         schema: str = "billblend",
         patience: float = 10.0,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         check_schema(schema)
         self._own: OwnPool | None = None
@@ -89,7 +100,12 @@ class PostgresJournal:
         self._key = _checked_key(key)
         self._key_check = check_of(self._key)
         self._random_bytes = random_bytes
-        self._owner: dict[str, str] = {}
+        self._wall_clock = wall_clock
+        self._wanted: dict[str, str] = {}
+        self._written: Written | None = None
+        self._turn = asyncio.Lock()  # of two commits that are told together the later one counts
+        self._rolled_back: JournalRolledBack | None = None
+        self._marking: asyncio.Future[None] | None = None
         self._state = "new"
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -131,9 +147,10 @@ class PostgresJournal:
         if self._state != "new":
             raise ConfigurationError("a journal is opened once; make another one for the database")
         self._state, self._loop = "opening", asyncio.get_running_loop()
-        self._owner = attrs.asdict(owner)
+        settings = attrs.asdict(owner)
+        self._wanted = {**settings, "key_check": self._key_check}
         try:
-            await self._attempts.make(lambda: self._statements.settle(self._owner, self._key_check))
+            await self._attempts.make(lambda: self._statements.settle(settings, self._key_check))
         except BaseException:
             await self.aclose()
             raise
@@ -172,6 +189,10 @@ class PostgresJournal:
     async def declare_restored(self, at: float) -> int:
         """Mark every unfinished payout, and those to come, as read from a restored copy."""
         self._check_open()
+        async with self._turn:
+            return await self._attempt(lambda: self._restore(at, self._written))
+
+    async def _restore(self, at: float, written: Written | None) -> int:
         event = Restored(at=at)
 
         def mark(unfinished: Sequence[Found]) -> list[Entry]:
@@ -183,12 +204,16 @@ class PostgresJournal:
                     entries.append(self._entry(becomes, event))
             return entries
 
-        return await self._attempts.make(lambda: self._statements.restore(self._owner, mark))
+        entries = await self._statements.restore(self._wanted, mark, written)
+        for entry in entries[-1:]:
+            self._written = _named(entry)
+        return len(entries)
 
     async def declare_complete(self) -> None:
         """Let new payouts be sent without being asked about first."""
         self._check_open()
-        await self._attempts.make(self._statements.complete)
+        async with self._turn:
+            await self._attempt(lambda: self._statements.complete(self._wanted, self._written))
 
     async def load(self, client_orderid: str) -> Payout | None:
         """Fold a payout from its events; None when there is no such payout."""
@@ -210,11 +235,11 @@ class PostgresJournal:
         place = 0
 
         async def read() -> list[tuple[int, Found]]:
-            return await self._statements.page(place, wanted, PAGE)
+            return await self._statements.page(place, wanted, PAGE, self._written)
 
         while wanted:
             self._check_open()
-            page = await self._attempts.make(read)
+            page = await self._attempt(read)
             for place, found in page:  # noqa: B007 - the last one begins the next page
                 yield read_found(self._name, self._key, found)[0]
             if len(page) < PAGE:
@@ -226,6 +251,8 @@ class PostgresJournal:
         if was_open and asyncio.get_running_loop() is self._loop:
             await self._writes.aclose()
             await self._reads.aclose()
+            if self._marking is not None:
+                await asyncio.wait({self._marking})
         if self._own is not None:
             await self._own.aclose()
 
@@ -238,14 +265,47 @@ class PostgresJournal:
     async def _write(self, jobs: Sequence[_Accepting | Entry]) -> list[bool]:
         entries = [job.opened if isinstance(job, _Accepting) else job for job in jobs]
         restored = [job.restored for job in jobs if isinstance(job, _Accepting)]
-        written = await self._attempts.make(
-            lambda: self._statements.write(self._owner, entries, restored)
-        )
+        async with self._turn:
+            written = await self._attempt(
+                lambda: self._statements.write(self._wanted, entries, restored, self._written)
+            )
+            # All of them share one commit, so any of them will do.
+            for entry in (*entries, *restored):
+                if entry.token in written:
+                    self._written = _named(entry)
         return [_is_written(job, written) for job in jobs]
 
     async def _read(self, names: Sequence[str]) -> list[Found | BillblendError | None]:
-        found = await self._attempts.make(lambda: self._statements.read(names))
+        found = await self._attempt(lambda: self._statements.read(names, self._written))
         return [found.get(name) for name in names]
+
+    async def _attempt(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do some work that may be done twice, unless the server has forgotten something.
+
+        Raises:
+            JournalRolledBack: It has, now or before; it is marked, if it can be.
+            JournalUnavailable: It did not succeed in time; what it wanted may have happened.
+        """
+        if self._rolled_back is None:
+            try:
+                return await self._attempts.make(work)
+            except JournalRolledBack as error:
+                lost = error.with_traceback(None)
+            if self._rolled_back is None:
+                self._rolled_back = lost
+                self._marking = asyncio.ensure_future(self._mark())
+        if self._marking is not None:
+            await asyncio.shield(self._marking)  # whoever is cancelled leaves it under way
+        raise attrs.evolve(self._rolled_back)
+
+    async def _mark(self) -> None:
+        """Mark what the server has now as restored, before anybody hears of it."""
+        try:
+            await self._attempts.make(lambda: self._restore(self._wall_clock(), None))
+        except JournalError:
+            return
+        if self._rolled_back is not None:
+            self._rolled_back = attrs.evolve(self._rolled_back, is_marked=True)
 
     def _entry(self, becomes: Payout, event: Event) -> Entry:
         return make_entry(self._key, becomes, event, random_bytes=self._random_bytes)
@@ -281,6 +341,10 @@ def _checked(client_orderid: str) -> str:
             return client_orderid
     problem = "must be text that can be written as UTF-8, without NUL"
     raise InvalidInput((Problem("client_orderid", problem),))
+
+
+def _named(entry: Entry) -> Written:
+    return Written(entry.client_orderid, entry.sequence, entry.token)
 
 
 def _about(job: _Accepting | Entry) -> str:

@@ -18,7 +18,8 @@ from ..payout import Payout
 from . import Owner
 from .attempts import Attempts
 from .connections import OwnPool, describe
-from .entries import Found, check_of, read_found
+from .entries import Found, read_found
+from .files import check_of
 from .inspection import Inspection
 from .queries import check_schema
 from .readings import Readings

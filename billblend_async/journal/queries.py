@@ -23,6 +23,7 @@ __all__ = [
     "STATES",
     "STRAYS",
     "WANTED",
+    "WRITTEN",
     "check_schema",
 ]
 
@@ -34,6 +35,11 @@ SETTINGS: Final = (
     " FROM unnest(ARRAY['fsync', 'full_page_writes', 'server_encoding', 'synchronous_commit'])"
     " AS s(setting)"
 )
+WRITTEN: Final = (
+    "SELECT 1 FROM {schema}.events"
+    " WHERE client_orderid = %(key)s AND sequence = %(sequence)s AND token = %(token)s"
+)
+"""Asks whether an entry is there that is known to be committed."""
 WANTED: Final = (
     "unnest(%(keys)s::text[], %(sequences)s::int[], %(states)s::text[], %(open)s::bool[],"
     " %(names)s::text[], %(data)s::text[], %(seals)s::bytea[], %(tokens)s::bytea[])"

@@ -4,7 +4,6 @@ For whoever only looks: it takes no lock for longer than a page and works while 
 after a crash. What it reads is checked as strictly as when payouts run from it.
 """
 
-import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -20,9 +19,10 @@ from ..events import EVENTS
 from ..models import State
 from ..payout import Payout
 from . import Owner
-from .files import read_key
+from .files import check_of
 from .quiet import QuietFile
 from .records import fold_events, read_sealed
+from .siblings import find_key, has_key, is_marked, key_file
 from .smooth import fold_smooth
 from .tables import AUDIT, BINDS, TABLES, VERSION
 
@@ -78,7 +78,7 @@ class SqliteReader:
     In a file that is not there, or that nobody has written to yet, nothing is found.
 
     Args:
-        path: The file; its key lies beside it, in ``<path>.key``.
+        path: The file; its key lies beside it, in ``<path>.key``, whatever links lead to it.
         busy_timeout: Seconds to wait for another program that holds the file.
         is_reader: Whether it is only looked at, by somebody who sends nothing anyway.
 
@@ -118,7 +118,7 @@ class SqliteReader:
             except BaseException:
                 self._file.close()
                 raise
-        elif self._key_file.exists():
+        elif has_key(self._path):
             raise self._damaged("the file is gone, but its key file is there")
         self._is_open = True
         return self
@@ -165,7 +165,7 @@ class SqliteReader:
         for name, expected in attrs.asdict(owner).items():
             if found[name] == expected:
                 continue
-            if "restored" in self._meta or self._opened().select(BINDS[name]):
+            if self.is_restored or self._opened().select(BINDS[name]):
                 raise JournalMismatch(str(self._path), name, expected, found[name])
 
     def identity(self) -> tuple[int, int]:
@@ -178,8 +178,8 @@ class SqliteReader:
 
     @property
     def is_restored(self) -> bool:
-        """Whether it was declared restored from a copy."""
-        return "restored" in self._meta
+        """Whether it was declared restored from a copy, or will be marked so when it is opened."""
+        return "restored" in self._meta or is_marked(self._path)
 
     def names(self) -> Iterator[str]:
         """Iterate over the ids of all payouts, none of which is read.
@@ -261,7 +261,7 @@ class SqliteReader:
         """Read what the journal says of itself, if it is one that we can read, and its key."""
         tables = dict(file.select(_TABLES))
         if not tables:
-            if self._key_file.exists():
+            if has_key(self._path):
                 raise self._damaged("the file is empty, but its key file is there")
             return
         meta: dict[str, str] = dict(file.select(_META)) if "meta" in tables else {}
@@ -277,19 +277,19 @@ class SqliteReader:
 
     def _read_key(self, known: str | None) -> bytes:
         """Read the secret that seals the events; empty where nothing was sealed yet."""
-        path = self._key_file
+        path, key = key_file(self._path), None
         if known is None:
             return b""
         try:
-            key, reason = read_key(path), " holds no key"
-        except FileNotFoundError:
-            key, reason = None, " is missing"
+            found = find_key(self._path, known)
         except OSError as error:
-            key, reason = None, f": {error.strerror or type(error).__name__}"
+            reason = f": {error.strerror or type(error).__name__}"
+        else:
+            path, key = found or (path, None)
+            reason = " is missing" if found is None else " holds no key"
         if key is None:
             raise self._damaged(f"its key file {path.name}{reason}; restore it")
-        check = hashlib.sha256(key).hexdigest()[:16]
-        if check != known:
+        if (check := check_of(key)) != known:
             restore = f"{check} (restore the key file {path.name} that belongs to this journal)"
             raise JournalMismatch(str(self._path), "fingerprint key", restore, known)
         return key
@@ -316,10 +316,6 @@ class SqliteReader:
             wrong = "there is no such file"
             raise JournalUnavailable(str(self._path), wrong, is_reader=self._is_reader)
         return self._file
-
-    @property
-    def _key_file(self) -> Path:
-        return self._path.with_name(f"{self._path.name}.key")
 
     def _damaged(self, reason: str) -> JournalDamaged:
         return JournalDamaged(str(self._path), reason)

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import attrs
 
-from ..errors import JournalMismatch, JournalUnavailable
+from ..errors import JournalMismatch, JournalRolledBack, JournalUnavailable
 from ..models import State
 from . import queries
-from .connections import Connections, Pool, Transaction
-from .entries import Found, Record
+from .connections import Connections, Pool, Row, Transaction
+from .entries import Found, Record, Written
 from .migrations import BINDS, VERSION
 
 __all__ = ["Meta", "Readings", "Seen", "version_of"]
@@ -94,10 +94,19 @@ class Readings:
             [(fits,)] = await transaction.rows(queries.AUDIT)
         return bool(fits)
 
-    async def read(self, names: Sequence[str]) -> dict[str, Found]:
-        """Read payouts by their ids, as they stand at one moment."""
+    async def read(self, names: Sequence[str], written: Written | None = None) -> dict[str, Found]:
+        """Read payouts by their ids, as they stand at one moment.
+
+        Args:
+            names: The ids.
+            written: An entry that must be there too.
+
+        Raises:
+            JournalRolledBack: It is not.
+        """
         async with self._connections.transaction() as transaction:
-            found = await self._found(transaction, queries.NAMED, {"keys": list(names)})
+            values = {"keys": list(names)}
+            found = await self._found(transaction, queries.NAMED, values, written)
         return {one.client_orderid: one for _, one in found}
 
     async def stray(self, names: Sequence[str]) -> str | None:
@@ -107,14 +116,14 @@ class Readings:
         return rows[0][0] if rows else None
 
     async def page(
-        self, after: int, states: Collection[State], limit: int
+        self, after: int, states: Collection[State], limit: int, written: Written | None = None
     ) -> list[tuple[int, Found]]:
-        """Read the next payouts in some states, each with its place."""
+        """Read the next payouts in some states, each with its place; see ``read``."""
         is_open = not any(state.is_terminal for state in states)
         payouts = queries.PAGE.replace("{open}", "AND is_open" if is_open else "")
         values = {"after": after, "states": [state.value for state in states], "limit": limit}
         async with self._connections.transaction() as transaction:
-            return await self._found(transaction, payouts, values)
+            return await self._found(transaction, payouts, values, written)
 
     async def listed(self, after: int, limit: int) -> list[tuple[int, str, int]]:
         """List the next payouts: the place, the id and the newest event's place of each."""
@@ -146,6 +155,29 @@ class Readings:
     async def _meta(self, transaction: Transaction) -> Meta:
         return dict(await transaction.rows(queries.SETTINGS))
 
+    async def _ours_still(
+        self, transaction: Transaction, wanted: Meta, written: Written | None
+    ) -> Meta:
+        """Read what the journal says of itself, in the same round trip as what was written.
+
+        Args:
+            transaction: The transaction.
+            wanted: What it must say: whose journal it is, and which key it has.
+            written: An entry that must be there, with which every earlier one is.
+
+        Raises:
+            JournalRolledBack: The entry is not there: the server has an older state.
+            JournalMismatch: It is somebody else's by now.
+        """
+        rows = await self._rows(transaction, queries.SETTINGS, None, written)
+        meta: Meta = dict(rows)
+        for name, expected in wanted.items():
+            if meta.get(name) != expected:
+                field = "fingerprint key" if name == "key_check" else name
+                raise self._mismatch(field, expected, str(meta.get(name)))
+        self._check_commit(meta)
+        return meta
+
     async def _changes(
         self, transaction: Transaction, meta: Meta, wanted: Mapping[str, str]
     ) -> dict[str, str]:
@@ -173,13 +205,39 @@ class Readings:
         return f"this role lacks the right to {', '.join(lacking)}; grant it" if lacking else ""
 
     async def _found(
-        self, transaction: Transaction, payouts: str, values: dict[str, Any]
+        self,
+        transaction: Transaction,
+        payouts: str,
+        values: dict[str, Any],
+        written: Written | None = None,
     ) -> list[tuple[int, Found]]:
-        rows = await transaction.rows(self._reading.replace("{payouts}", payouts), values)
+        sql = self._reading.replace("{payouts}", payouts)
+        rows = await self._rows(transaction, sql, values, written)
         return [
             (place, Found(name, state, sequence, _records(group)))
             for (name, place, state, sequence), group in groupby(rows, key=lambda row: row[:4])
         ]
+
+    async def _rows(
+        self,
+        transaction: Transaction,
+        sql: str,
+        values: Mapping[str, object] | None,
+        written: Written | None,
+    ) -> list[Row]:
+        """Fetch the rows of a statement, and in the same round trip look for a known entry.
+
+        Raises:
+            JournalRolledBack: The entry is not there: the server has an older state.
+        """
+        if written is None:
+            return await transaction.rows(sql, values)
+        rows, found = await transaction.each((sql, values), (queries.WRITTEN, written.values))
+        if found:
+            return rows
+        about = f"payout {written.client_orderid}: event {written.sequence}"
+        told = f"{about}, which this program wrote, is missing"
+        raise JournalRolledBack(self._name, told, is_marked=False)
 
     # Checks
 

@@ -1,62 +1,35 @@
 """A journal in one SQLite file: what it holds survives a crash of the program or the machine."""
 
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
 from typing import Final, TypeVar
 
-from ..errors import (
-    ClaimLost,
-    ClosedError,
-    ConfigurationError,
-    InvalidInput,
-    JournalDamaged,
-    Problem,
-)
+from ..errors import ClosedError, ConfigurationError, InvalidInput, Problem
 from ..events import Event, Opened, Restored
-from ..machine import evolve
 from ..models import State, moves_real_money
 from ..payout import Payout, open_payout
 from . import Owner
-from .database import Database, journal_mode
-from .records import erase_secrets, fold_events, read_sealed, seal_event, write_event
+from .database import Database
+from .handle import journal_mode
+from .records import erase_secrets, seal_event, write_event
+from .rows import PAGE, add_event, damaged, load_payout, mark_restored, read_page, write_news
 from .writer import Writer
 
 __all__ = ["SqliteJournal", "journal_mode", "load_payout"]
 
 T = TypeVar("T")
 
-PAGE: Final = 64
-"""Payouts that are read at once while iterating."""
-
 _ACCEPT: Final = (
     "INSERT INTO events (client_orderid, sequence, name, data, seal) SELECT ?1, 0, ?2, ?3, ?4"
     " WHERE NOT EXISTS (SELECT 1 FROM payouts WHERE client_orderid = ?1) ON CONFLICT DO NOTHING"
 )
 _LIST: Final = "INSERT INTO payouts (client_orderid, state, sequence) VALUES (?, ?, 0)"
-_APPEND: Final = (
-    "INSERT INTO events (client_orderid, sequence, name, data, seal)"
-    " SELECT client_orderid, sequence + 1, ?3, ?4, ?5 FROM payouts"
-    " WHERE client_orderid = ?1 AND sequence = ?2 - 1 ON CONFLICT DO NOTHING"
-)
-_MOVE: Final = "UPDATE payouts SET state = ?, sequence = ? WHERE client_orderid = ?"
-_EVENTS: Final = (
-    "SELECT sequence, name, data, seal FROM events WHERE client_orderid = ? ORDER BY sequence"
-)
-_LISTED: Final = "SELECT state, sequence FROM payouts WHERE client_orderid = ?"
 _HIDE: Final = "INSERT INTO secrets (client_orderid, sequence, data, seal) VALUES (?, ?, ?, ?)"
-_REVEAL: Final = (
-    "SELECT data, seal FROM secrets"
-    " WHERE client_orderid = ? AND sequence = ? AND seal <> zeroblob(length(seal))"
-)
 _ERASE: Final = (
     "UPDATE secrets SET data = zeroblob(length(data)), seal = zeroblob(length(seal))"
     " WHERE client_orderid = ?"
-)
-_OPEN_STATES: Final = f" {' '.join(state for state in State if not state.is_terminal)} "
-_PAGE: Final = (
-    "SELECT place, client_orderid FROM payouts"
-    " WHERE place > ? AND instr(?, ' ' || state || ' ') > 0 ORDER BY place LIMIT ?"
 )
 
 
@@ -67,12 +40,17 @@ class SqliteJournal:
     written exactly once. Back up both files together, with SQLite's ``.backup`` or while nothing
     runs. A journal belongs to the event loop that has opened it and is opened once.
 
+    Links are followed: the key lies beside the file itself. An older copy that is put in the file's
+    place while it is open is noticed and marked as restored; from then on every call raises
+    JournalRolledBack.
+
     Args:
         path: The file; made when it is not there. ``":memory:"`` is for tests: it forgets
             everything when it is closed, so it serves the gateway's own sandbox and this machine
             only.
         busy_timeout: Seconds to wait for another program that holds the file.
         random_bytes: Where the key comes from.
+        wall_clock: Seconds since the epoch, for the mark of an older copy.
     """
 
     def __init__(
@@ -81,10 +59,12 @@ class SqliteJournal:
         *,
         busy_timeout: float = 10.0,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = os.fspath(path)
         self._busy_timeout = busy_timeout
         self._random_bytes = random_bytes
+        self._wall_clock = wall_clock
         self._state = "new"
         self._writer: Writer | None = None
         self._key = b""
@@ -123,6 +103,7 @@ class SqliteJournal:
             owner,
             busy_timeout=self._busy_timeout,
             random_bytes=self._random_bytes,
+            wall_clock=self._wall_clock,
         )
         self._state, self._writer = "opening", Writer(database)
         try:
@@ -152,13 +133,14 @@ class SqliteJournal:
             seal = seal_event(database.key, key, 0, name, data)
             if database.execute(_ACCEPT, (key, name, data, seal)).rowcount == 1:
                 database.execute(_LIST, (key, State.NEW.value))
+                database.note(key, 0, seal)
                 payout = open_payout(opened)
                 if database.is_restored:
-                    payout = _write(database, payout, Restored(at=opened.at))
+                    payout = write_news(database, payout, Restored(at=opened.at))
                 return payout
             found = load_payout(database, key)
             if found is None:
-                raise _damaged(database, key, "it can be neither written nor read")
+                raise damaged(database, key, "it can be neither written nor read")
             return found[0]
 
         return await self._do(work, writes=True)
@@ -172,10 +154,7 @@ class SqliteJournal:
 
         def work(database: Database) -> None:
             database.check_owner()
-            seal = seal_event(database.key, key, sequence, name, data)
-            if database.execute(_APPEND, (key, sequence, name, data, seal)).rowcount != 1:
-                raise ClaimLost(key, sequence)
-            database.execute(_MOVE, (state.value, sequence, key))
+            add_event(database, becomes, name, data)
             if secret != data:
                 seal = seal_event(database.key, key, sequence, name, secret)
                 database.execute(_HIDE, (key, sequence, secret, seal))
@@ -189,11 +168,7 @@ class SqliteJournal:
 
         def work(database: Database) -> int:
             database.check_owner()
-            # All are read before one is written: a damaged one leaves the journal as it is.
-            unfinished = [_listed(database, key) for key in database.listed(_OPEN_STATES)]
-            database.is_restored = True
-            event = Restored(at=at)
-            return sum(_write(database, payout, event) is not payout for payout in unfinished)
+            return mark_restored(database, at)
 
         return await self._do(work, writes=True)
 
@@ -201,7 +176,8 @@ class SqliteJournal:
         """Let new payouts be sent without being asked about first."""
 
         def work(database: Database) -> None:
-            database.is_restored = False
+            database.check_owner()
+            database.end_restoration()
 
         await self._do(work, writes=True)
 
@@ -225,7 +201,7 @@ class SqliteJournal:
         wanted = f" {' '.join(State if states is None else states)} "
         place = 0
         while True:
-            page = await self._do(partial(_page, after=place, states=wanted), writes=False)
+            page = await self._do(partial(read_page, after=place, states=wanted), writes=False)
             for place, payout in page:  # noqa: B007 - the last one begins the next page
                 yield payout
             if len(page) < PAGE:
@@ -252,73 +228,3 @@ def _checked(client_orderid: str) -> str:
     else:
         return client_orderid
     raise InvalidInput((Problem("client_orderid", "must be text that can be written as UTF-8"),))
-
-
-def _damaged(database: Database, key: str, reason: str) -> JournalDamaged:
-    return JournalDamaged(database.name, f"payout {key}: {reason}")
-
-
-def _write(database: Database, payout: Payout, event: Event) -> Payout:
-    """Write an event that holds no secret, if it changes the payout, inside a transaction."""
-    becomes = evolve(payout, event)
-    if becomes is not payout:
-        key, name, data = payout.client_orderid, type(event).__name__, write_event(event)
-        seal = seal_event(database.key, key, becomes.sequence, name, data)
-        database.execute(_APPEND, (key, becomes.sequence, name, data, seal))
-        database.execute(_MOVE, (becomes.state.value, becomes.sequence, key))
-    return becomes
-
-
-def load_payout(database: Database, key: str) -> tuple[Payout, list[Event]] | None:
-    """Read a payout and its events, and compare them with what the list says."""
-    listed = database.execute(_LISTED, (key,)).fetchone()
-    events = _events(database, key)
-    if listed is None and not events:
-        return None
-    try:
-        payout = fold_events(key, events)
-    except ValueError as error:
-        reason = str(error)
-    else:
-        if listed == (payout.state.value, payout.sequence):
-            return payout, events
-        reason = "its events do not lead to the state that is listed"
-    raise _damaged(database, key, reason)
-
-
-def _events(database: Database, key: str) -> list[Event]:
-    events: list[Event] = []
-    for sequence, name, *record in database.execute(_EVENTS, (key,)).fetchall():
-        if sequence != len(events):
-            raise _damaged(database, key, f"event {len(events)} is missing")
-        event = _event(database, key, sequence, name, *record)
-        if event.secret:
-            secret = database.execute(_REVEAL, (key, sequence)).fetchone()
-            if secret is not None:
-                event = _event(database, key, sequence, name, *secret)
-        events.append(event)
-    return events
-
-
-def _event(
-    database: Database, key: str, sequence: int, name: object, data: object, seal: object
-) -> Event:
-    try:
-        return read_sealed(database.key, key, sequence, name, data, seal)
-    except ValueError as error:
-        reason = str(error)
-    raise _damaged(database, key, f"event {sequence}: {reason}")
-
-
-def _listed(database: Database, key: str) -> Payout:
-    found = load_payout(database, key)
-    if found is None:
-        raise _damaged(database, key, "it is listed and cannot be read")
-    return found[0]
-
-
-def _page(database: Database, *, after: int, states: str) -> list[tuple[int, Payout]]:
-    page = []
-    for place, key in database.execute(_PAGE, (after, states, PAGE)).fetchall():
-        page.append((place, _listed(database, key)))
-    return page

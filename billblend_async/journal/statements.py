@@ -7,7 +7,7 @@ from typing import Any
 
 from . import queries
 from .connections import Pool, Transaction
-from .entries import Entry, Found
+from .entries import Entry, Found, Written
 from .migrations import MIGRATIONS, VERSION
 from .readings import Meta, Readings, version_of
 
@@ -68,21 +68,28 @@ class Statements(Readings):
                 await self._remember(transaction, name, value)
 
     async def write(
-        self, owner: dict[str, str], entries: Sequence[Entry], restored: Sequence[Entry] = ()
+        self,
+        wanted: Meta,
+        entries: Sequence[Entry],
+        restored: Sequence[Entry] = (),
+        written: Written | None = None,
     ) -> set[bytes]:
         """Write what is next of each payout, all in one transaction.
 
         Args:
-            owner: Whose journal it must be.
+            wanted: Whose journal it must be, and of which key.
             entries: What to write; those at place 0 are accepted.
             restored: What else to write of those that are accepted by a restored journal.
+            written: An entry that must be there already.
 
         Returns:
             The tokens of the entries that are written, by this attempt or an earlier one.
+
+        Raises:
+            JournalRolledBack: What must be there is not.
         """
         async with self._transaction() as transaction:
-            meta = await self._meta(transaction)
-            self._check_owner(meta, owner)
+            meta = await self._ours_still(transaction, wanted, written)
             opened = [entry for entry in entries if entry.sequence == 0]
             later = [entry for entry in entries if entry.sequence != 0]
             if opened:
@@ -95,22 +102,26 @@ class Statements(Readings):
             return await self._ours(transaction, [*opened, *later])
 
     async def restore(
-        self, owner: dict[str, str], mark: Callable[[Sequence[Found]], Sequence[Entry]]
-    ) -> int:
+        self,
+        wanted: Meta,
+        mark: Callable[[Sequence[Found]], Sequence[Entry]],
+        written: Written | None = None,
+    ) -> Sequence[Entry]:
         """Write what ``mark`` makes of every unfinished payout, and remember the restoration."""
         async with self._transaction(is_alone=True) as transaction:
-            self._check_owner(await self._meta(transaction), owner)
+            await self._ours_still(transaction, wanted, written)
             await self._remember(transaction, "restored", "yes")
             payouts = "(SELECT * FROM {schema}.payouts WHERE is_open) AS p"
             found = await self._found(transaction, payouts, {})
             entries = mark([one for _, one in found])
             if entries:
                 await self._append(transaction, entries)
-            return len(entries)
+            return entries
 
-    async def complete(self) -> None:
+    async def complete(self, wanted: Meta, written: Written | None = None) -> None:
         """Forget the restoration."""
         async with self._transaction(is_alone=True) as transaction:
+            await self._ours_still(transaction, wanted, written)
             await transaction.run("DELETE FROM {schema}.meta WHERE name = 'restored'")
 
     # Inside a transaction
@@ -149,15 +160,6 @@ class Statements(Readings):
         is_numbered = sql is queries.ACCEPT
         wanted = queries.WANTED.replace("{ordinality}", "WITH ORDINALITY" if is_numbered else "")
         return sql.replace("{wanted}", wanted.replace("{place}", ", n" if is_numbered else ""))
-
-    # Checks
-
-    def _check_owner(self, meta: Meta, owner: dict[str, str]) -> None:
-        for name, expected in owner.items():
-            found = meta.get(name)
-            if found != expected:
-                raise self._mismatch(name, expected, str(found))
-        self._check_commit(meta)
 
     @contextlib.asynccontextmanager
     async def _transaction(self, *, is_alone: bool = False) -> AsyncIterator[Transaction]:

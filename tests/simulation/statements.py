@@ -15,7 +15,7 @@ from billblend_async.errors import ClaimLost, JournalUnavailable
 from billblend_async.events import Event, Opened
 from billblend_async.journal import postgres
 from billblend_async.journal.attempts import Lost
-from billblend_async.journal.entries import Entry, Found
+from billblend_async.journal.entries import Entry, Found, Written
 from billblend_async.journal.postgres import PostgresJournal
 from billblend_async.models import State
 from billblend_async.payout import Payout
@@ -65,21 +65,27 @@ class SimulatedStatements:
         await self._attempt("settle", _NOBODY, lambda t: self._server.settle(t, wanted))
 
     async def write(
-        self, owner: dict[str, str], entries: Sequence[Entry], restored: Sequence[Entry] = ()
+        self,
+        owner: dict[str, str],
+        entries: Sequence[Entry],
+        restored: Sequence[Entry] = (),
+        written: Written | None = None,
     ) -> set[bytes]:
         """Write what is next of each payout; no world restores a copy."""
-        del restored
+        del restored, written
         names = frozenset(entry.client_orderid for entry in entries)
         return await self._attempt("write", names, lambda t: self._server.write(t, owner, entries))
 
-    async def read(self, names: Sequence[str]) -> dict[str, Found]:
+    async def read(self, names: Sequence[str], written: Written | None = None) -> dict[str, Found]:
         """Read payouts by their ids."""
+        del written
         return await self._attempt("read", _NOBODY, lambda _: self._server.read(names))
 
     async def page(
-        self, after: int, states: Collection[State], limit: int
+        self, after: int, states: Collection[State], limit: int, written: Written | None = None
     ) -> list[tuple[int, Found]]:
         """Read the next payouts in some states."""
+        del written
         return await self._attempt(
             "page", _NOBODY, lambda _: self._server.page(after, states, limit)
         )
@@ -88,7 +94,7 @@ class SimulatedStatements:
         """Mark nothing: no copy is restored here."""
         raise AssertionError("no world restores a copy; the walks of test_model.py do")
 
-    async def complete(self) -> None:
+    async def complete(self, *_: object) -> None:
         """Mark nothing."""
         raise AssertionError("no world restores a copy; the walks of test_model.py do")
 
