@@ -65,6 +65,8 @@ class EchoGateway(Server):
         ours = request.form["client_orderid"]
         if ours in self.lost:
             return _refusal(request, "error", "102")
+        if way == "refused":
+            return _refusal(request, "validation-error", "8")
         self.paid[ours] += bool(self.paid[ours])
         polls = self.paid[ours]
         status, stage = "processing", "payout_processing"

@@ -36,6 +36,7 @@ from billblend_async.events import (
     Approved,
     CalledBack,
     CheckNotSent,
+    CheckRefused,
     CheckStarted,
     Event,
     NotSeen,
@@ -116,6 +117,10 @@ LIVES: dict[str, tuple[Opened, tuple[Event, ...]]] = {
     "turned away": (
         opened(),
         (CheckStarted(at=START), TurnedAway(at=START + 1, error_code="5")),
+    ),
+    "check refused": (
+        opened(),
+        (CheckStarted(at=START), CheckRefused(at=START + 1, error_code="8")),
     ),
     "never seen": (
         opened(),

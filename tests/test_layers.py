@@ -20,8 +20,7 @@ FILES = {
 VALUES = {"currencies", "parameters", "request", "answers", "models"}
 MACHINE = {"events", "findings", "history", "payout", "commands", "transitions", "news", "machine"}
 ARROWS: dict[str, set[str]] = {
-    "errors": {"journal_errors"},
-    "journal_errors": set(),
+    "errors": set(),
     "currencies": set(),
     "parameters": {"currencies"},
     "answers": set(),

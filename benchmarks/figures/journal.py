@@ -11,7 +11,7 @@ from unittest import mock
 
 from billblend_async import Flow, Owner, SqliteJournal
 from billblend_async.events import Opened
-from billblend_async.journal import database
+from billblend_async.journal import handle
 
 from ..row import Row
 from .stand import Stand
@@ -21,7 +21,7 @@ __all__ = ["journal", "opened"]
 
 def journal(stand: Stand) -> Iterator[Row]:
     """Compare in both journal modes, whichever this SQLite would get, with few and many waiting."""
-    usual = database.journal_mode(sqlite3.sqlite_version_info)
+    usual = handle.journal_mode(sqlite3.sqlite_version_info)
     for mode in ("wal", "truncate"):
         for waiting, total in stand.scale.records:
             with tempfile.TemporaryDirectory(dir=stand.arena.folder) as name:
@@ -44,7 +44,7 @@ def journal(stand: Stand) -> Iterator[Row]:
 
 def _accept(folder: Path, mode: str, waiting: int, total: int) -> float:
     """Count the durable records a second of our journal, with so many tasks waiting at once."""
-    with mock.patch.object(database, "journal_mode", return_value=mode):
+    with mock.patch.object(handle, "journal_mode", return_value=mode):
         return asyncio.run(_accept_all(folder / f"ours-{time.monotonic_ns()}.db", waiting, total))
 
 
