@@ -211,7 +211,7 @@ _DOUBTED_IN: Final = {
     Doubt.FOREIGN_ORDER: (_N, _C, _P),
     Doubt.AMOUNT_DIFFERS: (_V, _VD),
     Doubt.BAD_REDIRECT: (_VD, _P, _F, _R),
-    Doubt.OTHER_TRANSACTION: (_VD, _P, _F, _R),
+    Doubt.OTHER_TRANSACTION: (_V, _VD, _P, _F, _R),
     Doubt.RESTORED: (_N,),
 }
 

@@ -199,6 +199,7 @@ POSSIBLE_IF_SHARED: Final = frozenset(
     [(statement, fault) for statement in STATEMENTS for fault in SERVER_FAULTS]
     + [("freeze", moment) for moment in (*MOMENTS, "woke-too-late", "hung-up", "sent-late")]
     + [("server", "broke-off"), ("world", "replaced"), ("world", "advance-at-once")]
+    + [("failover", what) for what in ("noticed", "marked", "declared")]
     + [("crash", state) for state in STATES]
 )
 """Every pair that a run over enough seeds must hit on a journal that programs share."""

@@ -125,6 +125,8 @@ class Invariants(Manners):
         self.shown: dict[str, tuple[Outcome, list[str] | None]] = {}
         self.forgotten: frozenset[str] = frozenset()
         self.signed: set[tuple[str, str, str]] = set()
+        self._lost: dict[str, list[Claim]] = {}
+        self._forgotten: dict[str, Books] = {}
 
     # the gateway's side
 
@@ -132,11 +134,12 @@ class Invariants(Manners):
         """Check that a durable, fresh and unused claim of this very program stands behind it."""
         name, is_pay = send.client_orderid, send.kind is not RequestKind.CHECK
         books = self.books.get(name)
-        if books is None:
+        lost = self._lost_claim(send)  # it was durable when its program was told so
+        if books is None and lost is None:
             self.fail("sent without being accepted", name)
             return
-        claim = books.claims[-1] if books.claims else None
-        if send.whose is not None and send.whose.was_frozen:
+        claim = lost or (books.claims[-1] if books is not None and books.claims else None)
+        if lost is None and books is not None and send.whose is not None and send.whose.was_frozen:
             # It may have stood still after its claim, and others have gone on. A head alone does
             # nothing: what follows it has to be in time, see below.
             ours = [each for each in books.claims if each.whose is send.whose]
@@ -149,6 +152,8 @@ class Invariants(Manners):
         is_fresh = self._loop.now - claim.at <= _OLDEST_CLAIM
         self.demand(is_fresh or claim.whose.was_frozen, "sent on an old claim", name)
         claim.send = send
+        if claim is lost or books is None:
+            return
         sent = sum(
             each.is_pay == is_pay and each.send is not None and not each.is_back
             for each in books.claims
@@ -170,22 +175,62 @@ class Invariants(Manners):
             send: The request.
             stood: Seconds for which its sender stood still after its last look at the clock.
         """
-        claim = next((c for c in self.books[send.client_orderid].claims if c.send is send), None)
+        books = self.books.get(send.client_orderid)
+        claims = (
+            *(books.claims if books is not None else ()),
+            *self._lost.get(send.client_orderid, ()),
+        )
+        claim = next((c for c in claims if c.send is send), None)
         age = self._loop.now - (claim.at if claim is not None else 0.0) - stood
         self.demand(age <= _OLDEST_REQUEST, "made whole on an old claim", send.client_orderid)
 
     def sees_paid(self, order: Order, send: Send) -> None:
         """Check that nobody is paid twice, and nothing but what was asked for."""
         name = order.client_orderid
-        books = self.books[name]
+        books = self.books.get(name) or self._forgotten[name]
         most = 1 + books.wrong_releases
         self.demand(self._gateway.paid[name] <= most, "paid twice", name)
         self.demand(not order.is_foreign, "paid a foreign order", name)
         gone = books.state in (State.REJECTED, State.WITHDRAWN)
         self.demand(not gone, f"paid although {books.state.value}", name)
-        if send.kind is RequestKind.PAY:
+        is_lost = any(claim.send is send for claim in self._lost.get(name, ()))
+        if send.kind is RequestKind.PAY and not is_lost:
             self.demand(order.number == books.order, "paid an order that is not journaled", name)
             self.demand(not order.is_misread, "paid another amount", name)
+
+    # what a standby has forgotten
+
+    def copy_books(self) -> dict[str, tuple[Books, list[bool]]]:
+        """Copy the books as they are now, and which claims were taken back by now."""
+        return {
+            name: (
+                attrs.evolve(books, claims=list(books.claims), not_seen=list(books.not_seen)),
+                [claim.is_back for claim in books.claims],
+            )
+            for name, books in self.books.items()
+        }
+
+    def rewind(self, copy: dict[str, tuple[Books, list[bool]]]) -> None:
+        """Go back to earlier books, but for what has happened in the world since."""
+        for name, books in self.books.items():
+            before, backs = copy.get(name, (None, []))
+            self._lost.setdefault(name, []).extend(books.claims[len(backs) :])
+            self._forgotten[name] = books
+            if before is None or before.payout != books.payout:
+                self.forgotten_by_server.add(name)
+            if before is not None:
+                before.wrong_releases = books.wrong_releases
+                for claim, is_back in zip(before.claims, backs, strict=True):
+                    claim.is_back = is_back
+        self.books = {name: books for name, (books, _) in copy.items()}
+
+    def _lost_claim(self, send: Send) -> Claim | None:
+        is_pay = send.kind is not RequestKind.CHECK
+        for claim in self._lost.get(send.client_orderid, ()):
+            is_free = claim.send is None and not claim.is_back
+            if is_free and (claim.is_pay, claim.whose) == (is_pay, send.whose):
+                return claim
+        return None
 
     # the journal's side
 
@@ -301,7 +346,8 @@ class Invariants(Manners):
             if not order.told - {order.standing(self._loop.now).word}:
                 truth = order.standing(self._loop.now).word
                 self.demand(status == truth, "told another end than the ledger's", name)
-            unpaid = status == "approved" and not books.standing_claims(is_pay=True)
+            is_claimed = books.standing_claims(is_pay=True) or self._lost.get(name)
+            unpaid = status == "approved" and not is_claimed
             self.demand(not unpaid, "approved before pay was taken for an end", name)
 
     def _decided(self, books: Books, payout: Payout, event: Released | Closed | Withdrawn) -> None:
@@ -374,11 +420,11 @@ class Invariants(Manners):
             return
         if outcome.is_finished:
             same = (outcome.state, outcome.status) == (payout.state, payout.status)
-            self.demand(same, "told an end that is not durable", name)
+            self.demand_durable(same, "told an end that is not durable", name)
         if outcome.redirect_to is not None:
             links = [e for e in self._store.events[name] if isinstance(e, RedirectRequired)]
             known = any(outcome.redirect_to == event.redirect_to for event in links)
-            self.demand(known, "told a link that is not durable", name)
+            self.demand_durable(known, "told a link that is not durable", name)
 
     def has_ended(self, payout: Payout) -> bool:
         """Tell whether nothing but a person can lead a payout on."""
@@ -399,7 +445,8 @@ class Invariants(Manners):
             folded = fold_events(name, self._store.events[name])
             self.demand(folded == payout, "the events fold to something else", name)
             paid = self._gateway.paid[name]
-            unpaid = payout.held or payout.state in (State.REJECTED, State.WITHDRAWN)
+            is_unapproved = payout.held and not self._lost.get(name)
+            unpaid = is_unapproved or payout.state in (State.REJECTED, State.WITHDRAWN)
             self.demand(not (unpaid and paid), "told unpaid although it was paid", name)
             if payout.state is State.FINAL:
                 self._check_final(payout)

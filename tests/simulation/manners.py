@@ -52,11 +52,16 @@ class Manners:
         self._news: dict[str, float] = {}
         self._links: dict[tuple[Mortal, str], str] = {}
         self._handed_over: set[tuple[Mortal, str, str]] = set()
+        self.forgotten_by_server: set[str] = set()
 
     def demand(self, holds: object, rule: str, client_orderid: str) -> None:
         """End the run when a rule does not hold."""
         if not holds and self._loop.verdict is None:
             self._loop.verdict = Violation(f"{rule} ({client_orderid})")
+
+    def demand_durable(self, holds: object, rule: str, client_orderid: str) -> None:
+        """Likewise, but for what was durable until a standby without it took over."""
+        self.demand(holds or client_orderid in self.forgotten_by_server, rule, client_orderid)
 
     def fail(self, rule: str, client_orderid: str) -> None:
         """End the run."""
@@ -99,9 +104,11 @@ class Manners:
 
     def sees_handed_over(self, client_orderid: str, link: str, whose: Mortal) -> None:
         """Check that a link that is handed over is durable."""
-        links = [e for e in self._store.events[client_orderid] if isinstance(e, RedirectRequired)]
+        links = [
+            e for e in self._store.events.get(client_orderid, ()) if isinstance(e, RedirectRequired)
+        ]
         known = any(link == event.redirect_to for event in links)
-        self.demand(known, "handed over a link that is not durable", client_orderid)
+        self.demand_durable(known, "handed over a link that is not durable", client_orderid)
         self._handed_over.add((whose, client_orderid, link))
 
     def sees_acknowledged(self, callback: Callback) -> None:
@@ -114,11 +121,11 @@ class Manners:
                 and callback.status in payout.hints
             )
         )
-        self.demand(holds, "acknowledged what is not durable", callback.client_orderid)
+        self.demand_durable(holds, "acknowledged what is not durable", callback.client_orderid)
 
     def sees_notice(self, notice: Notice) -> None:
         """Check that what a listener hears is durable."""
         name, event = notice.outcome.client_orderid, notice.event
         is_durable = event is None or isinstance(event, Callback)
         is_durable = is_durable or event in self._store.events.get(name, ())
-        self.demand(is_durable, "told what is not durable", name)
+        self.demand_durable(is_durable, "told what is not durable", name)

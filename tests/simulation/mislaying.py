@@ -40,7 +40,7 @@ def tries_again_with_another_token(garden: Garden) -> None:
 
         async def work() -> set[bytes]:
             anew = [attrs.evolve(entry, token=self._random_bytes(16)) for entry in entries]
-            written = await self._statements.write(self._owner, anew, ())
+            written = await self._statements.write(self._wanted, anew, (), self._written)
             return {e.token for e, a in zip(entries, anew, strict=True) if a.token in written}
 
         written = await self._attempts.make(work)
@@ -125,8 +125,8 @@ def reads_one_page(garden: Garden) -> None:
 def overwrites_when_late(garden: Garden) -> None:
     """A statement that is executed late puts its step wherever the payout stands."""
 
-    def write(self: Any, transaction: Any, owner: Any, entries: Any) -> set[bytes]:
-        written: set[bytes] = rightly(self, transaction, owner, entries)
+    def write(self: Any, transaction: Any, owner: Any, entries: Any, *more: Any) -> set[bytes]:
+        written: set[bytes] = rightly(self, transaction, owner, entries, *more)
         if transaction.has_commit:
             transaction.staged = [e for e in entries if e.sequence]
         return written
@@ -156,3 +156,39 @@ def gives_up_after_one_loss(garden: Garden) -> None:
         return [False] * len(results) if lost else results
 
     rightly = garden.replace(groups.Groups, "_done", done)
+
+
+# what a standby has forgotten
+
+
+@shared_bug
+def believes_that_it_is_marked(garden: Garden) -> None:
+    """That commits are lost is known to the program that has noticed it, and to no other one."""
+
+    async def mark(self: Any) -> None:
+        self._rolled_back = attrs.evolve(self._rolled_back, is_marked=True)
+
+    garden.replace(PostgresJournal, "_mark", mark)
+
+
+@shared_bug
+def marks_nothing_that_is_unfinished(garden: Garden) -> None:
+    """Only the journal is marked as restored, and none of its payouts."""
+
+    def restore(self: Any, transaction: Any, *values: Any) -> Sequence[Any]:
+        entries: Sequence[Any] = rightly(self, transaction, *values)
+        transaction.staged = []
+        return entries
+
+    rightly = garden.replace(server.Server, "restore", restore)
+
+
+@shared_bug
+def accepts_as_if_nothing_were_lost(garden: Garden) -> None:
+    """A payout that a restored journal has never heard of is taken for a new one."""
+    rightly = server.Server.write
+
+    def write(self: Any, transaction: Any, owner: Any, entries: Any, _: Any, known: Any) -> Any:
+        return rightly(self, transaction, owner, entries, (), known)
+
+    garden.replace(server.Server, "write", write)

@@ -68,14 +68,15 @@ class Office:
                 with contextlib.suppress(BillblendError):
                     await self._approve(name)
             else:
-                with contextlib.suppress(BillblendError):
+                with contextlib.suppress(BillblendError), self._process.decides(name):
                     await self._payouts.withdraw(name, who="ann", why="too late")
 
     async def _decide(self, client_orderid: str) -> None:
         lot = self._random.random()
         with contextlib.suppress(BillblendError):
             if lot < 0.15:
-                await self._payouts.withdraw(client_orderid, who="ann", why="a mistake")
+                with self._process.decides(client_orderid):
+                    await self._payouts.withdraw(client_orderid, who="ann", why="a mistake")
                 self._fate.hit("world", "withdraw-held")
                 return
             held = self._world.store.payouts.get(client_orderid)
@@ -103,7 +104,7 @@ class Office:
         while not fate.is_quiet:
             await asyncio.sleep(fate.between(0.5, 120.0))
             name = fate.one_of(sorted(self._world.requests))
-            with contextlib.suppress(BillblendError):
+            with contextlib.suppress(BillblendError), self._process.decides(name):
                 await self._payouts.withdraw(name, who="ann", why="mistake")
                 fate.hit("world", "withdraw")
 
@@ -121,7 +122,7 @@ class Office:
     async def _end_doubt(self, outcome: Outcome) -> None:
         fate, world, name = self._fate, self._world, outcome.client_orderid
         lot = fate.random.random()
-        with contextlib.suppress(DecisionRefused):
+        with contextlib.suppress(DecisionRefused), self._process.decides(name):
             if lot < 0.15:
                 await self._payouts.close(name, who="ann", why="asked the bank")
                 fate.hit("world", "close")

@@ -172,7 +172,23 @@ def draw_plan(seed: int, profile: Profile) -> Plan:
             sending=60.0, validation=400.0, receiver=400.0, final=400.0, doubt=doubt
         ),
     )
-    return _draw_terms(_draw_company(plan)) if is_adverse else plan
+    return _draw_failover(_draw_terms(_draw_company(plan))) if is_adverse else plan
+
+
+def _draw_failover(plan: Plan) -> Plan:
+    """Draw whether a standby without the last commits takes over while a program runs.
+
+    Then one program runs at a time: another one, which has written nothing of what is lost, could
+    not know of it.
+    """
+    chance = random.Random(f"{plan.seed}/{plan.profile}/failover")
+    if plan.profile != "shared" or chance.random() >= 0.12:
+        return plan
+    lives = [attrs.evolve(life, starts_with_previous=False, next_life=None) for life in plan.lives]
+    faults = {**plan.faults, "fails-over": 1.0}
+    if chance.random() < 0.3:
+        faults["withdraw"] = 1.0
+    return attrs.evolve(plan, faults=faults, lives=tuple(lives))
 
 
 def _draw_terms(plan: Plan) -> Plan:

@@ -35,6 +35,7 @@ from .office import Office, disturb
 from .plan import Life
 from .porch import Porch
 from .schedulers import schedule
+from .server import Server
 from .statements import SharedJournal, SimulatedStatements
 from .wire_client import WireClient, connected
 
@@ -66,6 +67,7 @@ class Process(Mortal):
         self.main: asyncio.Task[None] | None = None
         self._random = random.Random(f"{world.plan.seed}/{number}")
         self._payouts: Orchestrator | None = None
+        self.journal: SharedJournal | None = None
         self._driving: asyncio.Task[None] | None = None
         self._is_stopped = False
         self._network: Network | None = None
@@ -145,6 +147,15 @@ class Process(Mortal):
             for name in names:
                 invariants.sees_reason_to_ask(name)
 
+    @contextlib.contextmanager
+    def decides(self, name: str) -> Iterator[None]:
+        """Mark a decision, before and after which there is a reason to ask the gateway."""
+        self.world.invariants.sees_reason_to_ask(name)
+        try:
+            yield
+        finally:
+            self.world.invariants.sees_reason_to_ask(name)
+
     def is_running(self, client_orderid: str) -> bool:
         """Tell whether somebody in this program runs a payout."""
         return self._running[client_orderid] > 0
@@ -162,7 +173,7 @@ class Process(Mortal):
                 self._client() as client,
                 Orchestrator(
                     client,
-                    self._journal(),
+                    self._make_journal(),
                     polling=Polling(eager_for=30.0, slowest=120.0),
                     deadlines=world.plan.deadlines,
                     resolve=self._resolve,
@@ -189,16 +200,19 @@ class Process(Mortal):
             await self._close(listening)
             self.over.set_result(None)
 
-    def _journal(self) -> Journal:
+    def _make_journal(self) -> Journal:
         """Make the journal that this world is about."""
         world = self.world
         if world.server is None:
             return SimulatedJournal(world.store, world.loop, world.fate, self, world.invariants)
-        statements = SimulatedStatements(world.server, world.loop, world.fate, self, world.freezer)
+        self.journal = self._share(world.server)
+        return self.journal
+
+    def _share(self, server: Server) -> SharedJournal:
+        world = self.world
+        statements = SimulatedStatements(server, world.loop, world.fate, self, world.freezer)
         name = f"{world.plan.seed}/{self.number}"
-        return SharedJournal(
-            statements, world.server, whose=self, witness=world.invariants, name=name
-        )
+        return SharedJournal(statements, server, whose=self, witness=world.invariants, name=name)
 
     async def _close(self, listening: asyncio.Task[None] | None) -> None:
         """Answer what has come in, and stop listening: a server is the last to go."""

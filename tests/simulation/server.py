@@ -10,11 +10,11 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from billblend_async.errors import JournalMismatch
-from billblend_async.events import Event, Opened
+from billblend_async.errors import JournalMismatch, JournalRolledBack
+from billblend_async.events import Event, Opened, Restored
 from billblend_async.journal.attempts import Lost
 from billblend_async.journal.connections import SILENCE
-from billblend_async.journal.entries import Entry, Found, Record
+from billblend_async.journal.entries import Entry, Found, Record, Written, make_entry
 from billblend_async.journal.records import read_sealed
 from billblend_async.machine import evolve
 from billblend_async.models import State
@@ -25,7 +25,7 @@ from .gateway import Gateway
 from .journal import Store, Witness
 from .loop import Mortal, SeededLoop
 
-__all__ = ["KEY", "Server", "Transaction"]
+__all__ = ["KEY", "Copy", "Server", "Transaction"]
 
 KEY: Final = b"k" * 32
 
@@ -35,6 +35,10 @@ class Judge(Witness, Protocol):
 
     def demand(self, holds: object, rule: str, client_orderid: str) -> None:
         """End the run when a rule does not hold."""
+        ...
+
+    def demand_durable(self, holds: object, rule: str, client_orderid: str) -> None:
+        """Likewise, but for what a standby has forgotten."""
         ...
 
     def fail(self, rule: str, client_orderid: str) -> None:
@@ -58,6 +62,23 @@ class Row:
     def last(self) -> Entry:
         """The entry that is listed."""
         return self.entries[-1]
+
+
+@attrs.frozen
+class Copy:
+    """What a standby has.
+
+    Attributes:
+        rows: What is committed of each payout.
+        meta: The settings.
+        events: The events of each payout.
+        payouts: What they make of it.
+    """
+
+    rows: dict[str, Row]
+    meta: dict[str, str]
+    events: dict[str, list[Event]]
+    payouts: dict[str, Payout]
 
 
 @attrs.define(eq=False)
@@ -124,6 +145,7 @@ class Server:
         self._queue: list[Transaction] = []
         self._down_until = 0.0
         self.last_effect_at = 0.0
+        self.failovers = 0
 
     @property
     def is_down(self) -> bool:
@@ -181,13 +203,56 @@ class Server:
             self.end(transaction)
             tell(transaction, Lost("terminating connection: the server is shutting down"))
 
+    def copy(self) -> Copy:
+        """Copy all that is committed, as a standby has it that lags behind."""
+        return Copy(
+            {name: Row(row.place, list(row.entries)) for name, row in self._rows.items()},
+            dict(self._meta),
+            {name: list(events) for name, events in self._store.events.items()},
+            dict(self._store.payouts),
+        )
+
+    def fail_over(self, copy: Copy) -> None:
+        """Let a standby take over: what was committed since the copy is gone."""
+        self.failovers += 1
+        under_way, self._queue = self._queue, []
+        for transaction in under_way:
+            self.end(transaction)
+            tell(transaction, Lost("terminating connection: the server is shutting down"))
+        # Whose journal it is was settled long before.
+        owner = {name: value for name, value in self._meta.items() if name != "restored"}
+        self._rows, self._meta = copy.rows, {**owner, **copy.meta}
+        self._store.events.clear()
+        self._store.events.update(copy.events)
+        self._store.payouts.clear()
+        self._store.payouts.update(copy.payouts)
+        for name, sequence in list(self._writers):
+            if sequence >= len(copy.events.get(name, ())):
+                del self._writers[name, sequence]
+
+    def declare(self, whose: Mortal, at: float) -> None:
+        """Mark it as restored, as a person does who knows that a standby has taken over."""
+
+        def work(transaction: Transaction) -> None:
+            event = Restored(at=at)
+            for payout in self._store.payouts.values():
+                becomes = evolve(payout, event)
+                if becomes is not payout:
+                    entry = make_entry(KEY, becomes, event, random_bytes=lambda size: b"d" * size)
+                    transaction.staged.append(entry)
+            transaction.meta = {"restored": "yes"}
+
+        declaring = Transaction(whose, None, work, self._loop.create_future())
+        declaring.has_commit = True
+        self.begin(declaring)
+
     def _grant(self) -> None:
         """Execute what has its locks now; who comes first is served first."""
         while (transaction := self._next()) is not None:
             transaction.is_granted = True
             try:
                 tell(transaction, transaction.work(transaction))
-            except JournalMismatch as error:
+            except (JournalMismatch, JournalRolledBack) as error:
                 tell(transaction, error)
                 continue
             if transaction.has_commit:
@@ -212,14 +277,19 @@ class Server:
 
     def settle(self, transaction: Transaction, owner: Mapping[str, str]) -> None:
         """Check whose journal it is; a new one becomes the owner's."""
-        if self._meta:
-            self._check(owner)
+        self._check({name: value for name, value in owner.items() if name in self._meta})
         transaction.meta = dict(owner)
 
     def write(
-        self, transaction: Transaction, owner: Mapping[str, str], entries: Sequence[Entry]
+        self,
+        transaction: Transaction,
+        owner: Mapping[str, str],
+        entries: Sequence[Entry],
+        restored: Sequence[Entry] = (),
+        known: Written | None = None,
     ) -> set[bytes]:
         """Stage what is next of each payout and tell what is written then, by their tokens."""
+        self._look_back(known)
         self._check(owner)
         for entry in entries:
             row = self._rows.get(entry.client_orderid)
@@ -229,6 +299,9 @@ class Server:
                 transaction.staged.append(entry)
             elif entry.sequence and row is not None and row.last.sequence == entry.sequence - 1:
                 transaction.staged.append(entry)
+        if "restored" in self._meta:
+            names = {entry.client_orderid for entry in transaction.staged if not entry.sequence}
+            transaction.staged += [each for each in restored if each.client_orderid in names]
         written = {entry.token for entry in transaction.staged}
         for entry in entries:
             row = self._rows.get(entry.client_orderid)
@@ -236,15 +309,43 @@ class Server:
                 written |= {entry.token} & {row.entries[entry.sequence].token}
         return written
 
-    def read(self, names: Collection[str]) -> dict[str, Found]:
+    def restore(
+        self,
+        transaction: Transaction,
+        owner: Mapping[str, str],
+        mark: Callable[[Sequence[Found]], Sequence[Entry]],
+        known: Written | None,
+    ) -> Sequence[Entry]:
+        """Stage what marks every unfinished payout as restored."""
+        self._look_back(known)
+        self._check(owner)
+        rows = sorted(self._rows.values(), key=lambda row: row.place)
+        entries = mark([_find(row) for row in rows if not row.last.state.is_terminal])
+        transaction.staged = list(entries)
+        transaction.meta = {"restored": "yes"}
+        return entries
+
+    def read(self, names: Collection[str], known: Written | None = None) -> dict[str, Found]:
         """Read payouts as they stand now."""
+        self._look_back(known)
         return {name: _find(self._rows[name]) for name in names if name in self._rows}
 
-    def page(self, after: int, states: Collection[State], limit: int) -> list[tuple[int, Found]]:
+    def page(
+        self, after: int, states: Collection[State], limit: int, known: Written | None = None
+    ) -> list[tuple[int, Found]]:
         """Read the next payouts in some states, each with its place."""
+        self._look_back(known)
         rows = sorted(self._rows.values(), key=lambda row: row.place)
         found = [row for row in rows if row.place > after and row.last.state in states]
         return [(row.place, _find(row)) for row in found[:limit]]
+
+    def _look_back(self, known: Written | None) -> None:
+        if known is None:
+            return
+        row = self._rows.get(known.client_orderid)
+        entries = row.entries[known.sequence : known.sequence + 1] if row is not None else []
+        if [known.token] != [entry.token for entry in entries]:
+            raise JournalRolledBack("simulated", f"{known.client_orderid} is gone", is_marked=False)
 
     def _check(self, owner: Mapping[str, str]) -> None:
         for name, expected in owner.items():

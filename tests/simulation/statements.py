@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
-from billblend_async.errors import ClaimLost, JournalUnavailable
+from billblend_async.errors import ClaimLost, JournalRolledBack, JournalUnavailable
 from billblend_async.events import Event, Opened
 from billblend_async.journal import postgres
 from billblend_async.journal.attempts import Lost
@@ -71,35 +71,41 @@ class SimulatedStatements:
         restored: Sequence[Entry] = (),
         written: Written | None = None,
     ) -> set[bytes]:
-        """Write what is next of each payout; no world restores a copy."""
-        del restored, written
+        """Write what is next of each payout."""
         names = frozenset(entry.client_orderid for entry in entries)
-        return await self._attempt("write", names, lambda t: self._server.write(t, owner, entries))
+        return await self._attempt(
+            "write", names, lambda t: self._server.write(t, owner, entries, restored, written)
+        )
 
     async def read(self, names: Sequence[str], written: Written | None = None) -> dict[str, Found]:
         """Read payouts by their ids."""
-        del written
-        return await self._attempt("read", _NOBODY, lambda _: self._server.read(names))
+        return await self._attempt("read", _NOBODY, lambda _: self._server.read(names, written))
 
     async def page(
         self, after: int, states: Collection[State], limit: int, written: Written | None = None
     ) -> list[tuple[int, Found]]:
         """Read the next payouts in some states."""
-        del written
         return await self._attempt(
-            "page", _NOBODY, lambda _: self._server.page(after, states, limit)
+            "page", _NOBODY, lambda _: self._server.page(after, states, limit, written)
         )
 
-    async def restore(self, *_: object) -> int:
-        """Mark nothing: no copy is restored here."""
-        raise AssertionError("no world restores a copy; the walks of test_model.py do")
+    async def restore(
+        self,
+        owner: dict[str, str],
+        mark: Callable[[Sequence[Found]], Sequence[Entry]],
+        written: Written | None = None,
+    ) -> Sequence[Entry]:
+        """Mark every unfinished payout as restored."""
+        return await self._attempt(
+            "restore", None, lambda t: self._server.restore(t, owner, mark, written)
+        )
 
     async def complete(self, *_: object) -> None:
-        """Mark nothing."""
-        raise AssertionError("no world restores a copy; the walks of test_model.py do")
+        """Mark nothing more."""
+        raise AssertionError("no world declares its journal complete; test_model.py does")
 
     async def _attempt(
-        self, kind: str, names: frozenset[str], work: Callable[[Transaction], T]
+        self, kind: str, names: frozenset[str] | None, work: Callable[[Transaction], T]
     ) -> T:
         """Make one attempt on one connection, and let one thing at most go wrong with it."""
         fault = self._fate.pick(kind, SERVER_FAULTS, is_request=False)
@@ -159,7 +165,7 @@ class SimulatedStatements:
         late.has_commit = True
         delay = self._late()
         server.last_effect_at = max(server.last_effect_at, self._loop.now + delay)
-        server.later(delay, server.begin, late)
+        server.later(delay, _begin_late, server, late, server.failovers)
 
     def _late(self) -> float:
         return self._fate.one_of(_LATE) * self._fate.between(0.1, 1.0)
@@ -175,6 +181,11 @@ class SimulatedStatements:
         """Learn that the connection is lost: at once, late, or not at all for minutes."""
         await asyncio.sleep(self._fate.one_of((0.0, 3.0, 300.0)) * self._fate.between(0.1, 1.0))
         raise Lost("server closed the connection unexpectedly")
+
+
+def _begin_late(server: Server, late: Transaction, failovers: int) -> None:
+    if server.failovers == failovers:  # it has reached this server and no other
+        server.begin(late)
 
 
 def _commit_if_open(server: Server, transaction: Transaction) -> None:
@@ -218,6 +229,11 @@ class SharedJournal(PostgresJournal):
         self._witness = witness
         self._handed_in: Counter[tuple[str, int, str]] = Counter()
 
+    @property
+    def rolled_back(self) -> JournalRolledBack | None:
+        """What it has noticed of a standby that took over."""
+        return self._rolled_back
+
     async def accept(self, opened: Opened) -> Payout:
         """Accept a payout once."""
         payout = await super().accept(opened)
@@ -237,7 +253,7 @@ class SharedJournal(PostgresJournal):
             self._witness.demand(not is_written, "told that it lost what it wrote", name)
             raise
         is_written = self._server.has_written(self._whose, becomes, event)
-        self._witness.demand(is_written, "told that it wrote what it did not", name)
+        self._witness.demand_durable(is_written, "told that it wrote what it did not", name)
         self._witness.sees_known(event, name, self._whose)
 
     async def payouts(self, states: Collection[State] | None = None) -> AsyncIterator[Payout]:
@@ -248,7 +264,8 @@ class SharedJournal(PostgresJournal):
             left_out.discard(payout.client_orderid)
             yield payout
         left_out &= {name for name, state in self._server.listed() if state in wanted}
-        self._witness.demand(not left_out, "payouts were left out", " ".join(sorted(left_out)))
+        for name in sorted(left_out):
+            self._witness.demand_durable(not left_out, "a payout was left out", name)
 
 
 @contextlib.contextmanager

@@ -153,6 +153,7 @@ class World:
     async def _live(self, life: Life) -> None:
         """Let one program live its time."""
         process = self._start(life)
+        failing = self.loop.create_task(self._fail_over(process))
         await asyncio.wait([process.over], timeout=life.ends_after)
         if life.is_killed:
             process.die()
@@ -160,10 +161,44 @@ class World:
             self.fate.hit("world", "stopped")
             process.stop()
             await asyncio.wait([process.over])
+        failing.cancel()
         await self._check_gone(process)
+        if failing.done() and not failing.cancelled() and failing.result():
+            self._declare(process)
         if life.next_life is not None:
             self.fate.hit("world", "replaced")
             await self._live(life.next_life)
+
+    async def _fail_over(self, process: Process) -> bool:
+        """Let a standby take over while a program runs, without what it has written last."""
+        if self.server is None or "fails-over" not in self.fate.faults:
+            return False
+        await asyncio.sleep(self.fate.one_of((2.0, 20.0, 100.0)) * self.fate.between(0.1, 1.0))
+        copy, books = self.server.copy(), self.invariants.copy_books()
+        paid = self.gateway.paid.total()
+        for _ in range(self.fate.one_of((0, 100))):  # often until the copy has missed a pay
+            if self.gateway.paid.total() > paid:
+                break
+            await asyncio.sleep(1.0)
+        await asyncio.sleep(self.fate.one_of((1.0, 10.0, 60.0)) * self.fate.between(0.1, 1.0))
+        if process.is_over:
+            return False
+        self.fate.note(self.loop.now, "a standby takes over")
+        self.server.fail_over(copy)
+        self.invariants.rewind(books)
+        return True
+
+    def _declare(self, process: Process) -> None:
+        """Let a person declare what no program has marked, once the one that ran has ended."""
+        assert self.server is not None
+        lost = process.journal.rolled_back if process.journal is not None else None
+        self.fate.hits["failover", "noticed"] += lost is not None
+        if lost is not None and lost.is_marked:
+            self.fate.hit("failover", "marked")
+        else:
+            self.fate.hit("failover", "declared")
+            self.server.declare(process, process.wall_clock())
+        self.invariants.forgotten_by_server.clear()
 
     def _start(self, life: Life) -> Process:
         process = Process(self, life, len(self.processes))
