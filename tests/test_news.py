@@ -267,9 +267,19 @@ def test_final_statuses(status: str) -> None:
     [{"transaction_type": "Reversal"}, {"order_stage": "CHARGEBACK_approved"}],
     ids=["type", "stage"],
 )
-def test_later_transactions(about: dict[str, Any], status: str) -> None:
-    """The status of a reversal or the like ends no payout: a person must look."""
-    payout = payout_in(State.AWAITING_FINAL)
+@pytest.mark.parametrize(
+    "state",
+    [
+        State.VALIDATING,
+        State.VALIDATED,
+        State.PAYING,
+        State.AWAITING_FINAL,
+        State.AWAITING_RECEIVER,
+    ],
+)
+def test_later_transactions(about: dict[str, Any], status: str, state: State) -> None:
+    """The status of a reversal or the like ends no payout, in no state: a person must look."""
+    payout = payout_in(state)
 
     event = event_for(payout, ASK, report(status, **about), AT)
 
