@@ -192,7 +192,8 @@ class Driver:
                 counts = self.payout.state in (State.NEW, State.CHECKING)
                 if not (counts and isinstance(answer, NotFound)):
                     return told
-            await self.timing.nap(self.timing.seconds)
+            while self._means.is_open and not self.timing.is_due:  # a nap may end early
+                await self.timing.nap(self.timing.seconds)
         return told
 
     async def decide(self, decision: Decision, *, told: StatusAnswer | None = None) -> bool:

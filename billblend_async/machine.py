@@ -169,9 +169,10 @@ def _apply(payout: Payout, event: Event) -> Payout:
         case CheckRefused() | Rejected() | PayRefused() | TurnedAway():
             return _refused(payout, event)
         case Validated():
-            if payout.restored:
+            if payout.restored and payout.state is not _VD:
                 return _enter(payout, _A, event.at, doubt=Doubt.RESTORED)
-            return _enter(payout, _VD, event.at, validated_at=event.at)
+            # One that a person has released is no longer out of date by this answer.
+            return _enter(payout, _VD, event.at, validated_at=event.at, restored=False)
         case RedirectRequired(redirect_to=link):
             parked = payout.state is _A and payout.doubt not in _DOUBTS_OF_PAY
             if parked or not _may_be_paying(payout):
@@ -428,5 +429,6 @@ def _release(payout: Payout, event: Released) -> Payout:
         restored = payout.restored or payout.pays > 0
         return _enter(payout, _N, event.at, restored=restored, **again)
     # The order is known, and it is asked about before it is paid.
-    back = _F if payout.flow is Flow.ONE_STEP else _VD
-    return _enter(payout, back, event.at, restored=False, **again)
+    if payout.flow is Flow.ONE_STEP:
+        return _enter(payout, _F, event.at, restored=False, **again)
+    return _enter(payout, _VD, event.at, **again)

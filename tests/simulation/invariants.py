@@ -72,6 +72,12 @@ class Claim:
     send: Send | None = None
     is_back: bool = False
 
+    def is_for(self, send: Send) -> bool:
+        """Tell whether a request may leave on it."""
+        is_pay = send.kind is not RequestKind.CHECK
+        is_free = self.send is None and not self.is_back
+        return is_free and (self.is_pay, self.whose) == (is_pay, send.whose)
+
 
 @attrs.define(eq=False)
 class Books:
@@ -134,16 +140,19 @@ class Invariants(Manners):
         """Check that a durable, fresh and unused claim of this very program stands behind it."""
         name, is_pay = send.client_orderid, send.kind is not RequestKind.CHECK
         books = self.books.get(name)
-        lost = self._lost_claim(send)  # it was durable when its program was told so
+        claims = books.claims if books is not None else []
+        if send.whose is not None and send.whose.was_frozen:
+            # It may have stood still after its claim, and others have gone on. A head alone does
+            # nothing: what follows it has to be in time, see below.
+            claims = [each for each in claims if each.whose is send.whose]
+        claim = claims[-1] if claims else None
+        # A claim that was lost since was durable when its program was told so.
+        is_ours = claim is not None and claim.is_for(send)
+        lost = None if is_ours else self._lost_claim(send)
+        claim = lost or claim
         if books is None and lost is None:
             self.fail("sent without being accepted", name)
             return
-        claim = lost or (books.claims[-1] if books is not None and books.claims else None)
-        if lost is None and books is not None and send.whose is not None and send.whose.was_frozen:
-            # It may have stood still after its claim, and others have gone on. A head alone does
-            # nothing: what follows it has to be in time, see below.
-            ours = [each for each in books.claims if each.whose is send.whose]
-            claim = ours[-1] if ours else None
         if claim is None or claim.is_pay is not is_pay or claim.is_back:
             self.fail(f"{send.kind} left without a claim", name)
             return
@@ -225,12 +234,8 @@ class Invariants(Manners):
         self.books = {name: books for name, (books, _) in copy.items()}
 
     def _lost_claim(self, send: Send) -> Claim | None:
-        is_pay = send.kind is not RequestKind.CHECK
-        for claim in self._lost.get(send.client_orderid, ()):
-            is_free = claim.send is None and not claim.is_back
-            if is_free and (claim.is_pay, claim.whose) == (is_pay, send.whose):
-                return claim
-        return None
+        lost = self._lost.get(send.client_orderid, ())
+        return next((claim for claim in lost if claim.is_for(send)), None)
 
     # the journal's side
 

@@ -175,6 +175,7 @@ class Stream(httpcore.AsyncNetworkStream):
     def __init__(self, network: Network) -> None:
         self._network = network
         self._going = bytearray()
+        self._has_begun = False
         self._coming = bytearray()
         self._ended: End | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -192,11 +193,12 @@ class Stream(httpcore.AsyncNetworkStream):
             return
         trip, fate, step = TRIP.get(), self._network.fate, TRIP.get().step
         fault = trip.fault
-        is_head, began = not self._going, self._network.loop.now
+        is_head, began = not self._has_begun, self._network.loop.now
         if trip.send is not None:
             self._network.on_brink(trip, "head" if is_head else "body")
         await self._pause(trip, 0.0)  # a place to die at: claimed, and nothing left yet
         trip.stood = self.stood = self._network.loop.now - began
+        self._has_begun = True
         if is_head:
             # Even if this very write fails: nobody can prove then that no byte has left.
             self._network.door.sees_first_byte(trip)
@@ -307,6 +309,7 @@ class Stream(httpcore.AsyncNetworkStream):
         if len(body) < int(headers["content-length"]):
             return
         self._going.clear()
+        self._has_begun = False
         self.requests += 1
         request = Request(method=method, target=target, headers=headers, body=body)
         self._network.door.takes(self, trip, request)

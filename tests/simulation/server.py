@@ -254,6 +254,7 @@ class Server:
                 tell(transaction, transaction.work(transaction))
             except (JournalMismatch, JournalRolledBack) as error:
                 tell(transaction, error)
+                self.end(transaction)  # as any error of a statement ends it
                 continue
             if transaction.has_commit:
                 self.commit(transaction)
