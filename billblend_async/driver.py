@@ -192,9 +192,13 @@ class Driver:
                 counts = self.payout.state in (State.NEW, State.CHECKING)
                 if not (counts and isinstance(answer, NotFound)):
                     return told
-            while self._means.is_open and not self.timing.is_due:  # a nap may end early
-                await self.timing.nap(self.timing.seconds)
+            await self._sleep_until_due()
         return told
+
+    async def _sleep_until_due(self) -> None:
+        """Sleep until the next command is due; something else may end a nap earlier."""
+        while self._means.is_open and not self.timing.is_due:
+            await self.timing.nap(self.timing.seconds)
 
     async def decide(self, decision: Decision, *, told: StatusAnswer | None = None) -> bool:
         """Journal what a person decided; False when the payout does not take it as it stands.
