@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from billblend_async.keys import RsaSigner, make_private_key
+from billblend_async.gateway.credentials import RsaSigner, make_private_key
 
 from .book import Figures, Terms
 from .process import cores

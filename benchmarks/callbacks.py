@@ -29,9 +29,9 @@ from billblend_async import (
     PayoutRequest,
     SqliteJournal,
 )
+from billblend_async.gateway.wire import RequestKind
 from billblend_async.sandbox import Sandbox
 from billblend_async.server import Server, take_port
-from billblend_async.wire import RequestKind
 
 
 @attrs.frozen

@@ -3,7 +3,7 @@
 from urllib.parse import unquote_plus
 
 from billblend_async.errors import VerificationFailed
-from billblend_async.signing import body_parameters, control_matches, verify_authorization
+from billblend_async.gateway.signing import body_parameters, control_matches, verify_authorization
 
 from .book import Terms
 

@@ -6,14 +6,15 @@ nothing and the pure parts load where an HTTP library may not.
 
 import logging
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from .extras import advice
+from typing import TYPE_CHECKING, Any, Final
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .answers import (
+    from .core.models import Alarm, Deadlines, Doubt, Endpoint, Flow, OpenReason, Outcome, State
+    from .core.payout import Payout
+    from .core.request import PayoutRequest
+    from .core.responses import (
         Accepted,
         NoAnswer,
         NotFound,
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
         StatusReport,
         Unknown,
     )
-    from .callbacks import Callback, FinalRedirect, read_final_redirect, verify_callback
-    from .client import Client
-    from .delivery import Delivery
-    from .endpoint import CallbackEndpoint, answer_callback
     from .errors import (
         BillblendError,
         ClaimLost,
@@ -50,30 +47,22 @@ if TYPE_CHECKING:
         UnreadableAnswer,
         VerificationFailed,
     )
-    from .exchange import Timeouts
-    from .feed import Events, Notice
+    from .gateway.callbacks import Callback, FinalRedirect, read_final_redirect, verify_callback
+    from .gateway.client import Client
+    from .gateway.credentials import Credentials, RsaSigner, Signer
+    from .gateway.exchange import Timeouts
+    from .gateway.httpx_transport import SigningTransport
+    from .integrations.asgi import CallbackEndpoint, answer_callback
+    from .integrations.otel import OpenTelemetryObserver
     from .journal import Journal, Owner
     from .journal.postgres import PostgresJournal
     from .journal.sqlite import SqliteJournal
-    from .keys import Credentials, RsaSigner, Signer
-    from .models import (
-        Alarm,
-        Deadlines,
-        Doubt,
-        Endpoint,
-        Flow,
-        OpenReason,
-        Outcome,
-        State,
-    )
-    from .observer import Observer
-    from .orchestrator import Orchestrator
-    from .otel import OpenTelemetryObserver
-    from .payout import Payout
-    from .polling import Polling
-    from .request import PayoutRequest
-    from .steps import Done, Waiting
-    from .transport import SigningTransport
+    from .orchestrator.feed import Events, Notice
+    from .orchestrator.inbox import Delivery
+    from .orchestrator.observer import Observer
+    from .orchestrator.orchestrator import Orchestrator
+    from .orchestrator.polling import Polling
+    from .orchestrator.steps import Done, Waiting
 
 __all__ = [
     "Accepted",
@@ -143,32 +132,53 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "answers": "Accepted NoAnswer NotFound NotSent Refused Status StatusReport Unknown",
-    "callbacks": "Callback FinalRedirect read_final_redirect verify_callback",
-    "client": "Client",
-    "delivery": "Delivery",
-    "steps": "Done Waiting",
-    "endpoint": "CallbackEndpoint answer_callback",
+    "core.responses": "Accepted NoAnswer NotFound NotSent Refused Status StatusReport Unknown",
+    "gateway.callbacks": "Callback FinalRedirect read_final_redirect verify_callback",
+    "gateway.client": "Client",
+    "orchestrator.inbox": "Delivery",
+    "orchestrator.steps": "Done Waiting",
+    "integrations.asgi": "CallbackEndpoint answer_callback",
     "errors": "BillblendError ClaimLost ClosedError ConfigurationError DecisionRefused "
     "DeliverAgain EventsMissed InvalidInput JournalDamaged JournalError JournalMismatch "
     "JournalRolledBack JournalUnavailable PayoutConflict PayoutNotFound Problem RequestNeeded "
     "SendingStopped SigningFailed UnreadableAnswer VerificationFailed",
-    "feed": "Events Notice",
+    "orchestrator.feed": "Events Notice",
     "journal": "Journal Owner",
     "journal.postgres": "PostgresJournal",
     "journal.sqlite": "SqliteJournal",
-    "models": "Alarm Deadlines Doubt Endpoint Flow OpenReason Outcome State",
-    "observer": "Observer",
-    "orchestrator": "Orchestrator",
-    "otel": "OpenTelemetryObserver",
-    "payout": "Payout",
-    "polling": "Polling",
-    "request": "PayoutRequest",
-    "keys": "Credentials RsaSigner Signer",
-    "exchange": "Timeouts",
-    "transport": "SigningTransport",
+    "core.models": "Alarm Deadlines Doubt Endpoint Flow OpenReason Outcome State",
+    "orchestrator.observer": "Observer",
+    "orchestrator.orchestrator": "Orchestrator",
+    "integrations.otel": "OpenTelemetryObserver",
+    "core.payout": "Payout",
+    "orchestrator.polling": "Polling",
+    "core.request": "PayoutRequest",
+    "gateway.credentials": "Credentials RsaSigner Signer",
+    "gateway.exchange": "Timeouts",
+    "gateway.httpx_transport": "SigningTransport",
 }
 _DOORS = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
+
+_EXTRAS: Final = {
+    "aiohttp": "aiohttp",
+    "dbos": "dbos",
+    "openpyxl": "xlsx",
+    "psycopg": "postgres",
+    "rich": "cli",
+    "starlette": "cli",
+    "uvicorn": "cli",
+}
+"""The extra that brings each package that the core does without."""
+
+
+def advice(missing: ModuleNotFoundError) -> str | None:
+    """Say how to install what is missing; None when no extra of ours brings it."""
+    package = (missing.name or "").partition(".")[0]
+    if package not in _EXTRAS:
+        return None
+    extra = _EXTRAS[package]
+    return f"{package} is missing; install it with: pip install 'billblend-async[{extra}]'"
 
 
 # A library is silent unless its host listens.

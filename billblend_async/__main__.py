@@ -1,6 +1,6 @@
 """``python -m billblend_async`` is the ``billblend`` command."""
 
-from .entrance import enter
+from .cli.entrance import enter
 
 if __name__ == "__main__":
     enter()

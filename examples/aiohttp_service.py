@@ -24,7 +24,7 @@ from billblend_async import (
     SqliteJournal,
     answer_callback,
 )
-from billblend_async.settings import read_settings
+from billblend_async.gateway.settings import read_settings
 
 PAYOUTS = web.AppKey("payouts", Orchestrator)
 TASKS = web.AppKey("tasks", asyncio.TaskGroup)

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from billblend_async import Client, InvalidInput, Orchestrator, PayoutRequest, SqliteJournal
-from billblend_async.settings import read_settings
+from billblend_async.gateway.settings import read_settings
 
 
 async def pay(file: Path) -> Counter[str]:

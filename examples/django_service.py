@@ -29,7 +29,7 @@ from billblend_async import (
     PayoutRequest,
     SqliteJournal,
 )
-from billblend_async.settings import read_settings
+from billblend_async.gateway.settings import read_settings
 
 django_settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"])
 

@@ -48,7 +48,7 @@ from billblend_async import (
     VerificationFailed,
     read_final_redirect,
 )
-from billblend_async.settings import read_settings
+from billblend_async.gateway.settings import read_settings
 
 log = logging.getLogger("payouts")
 

@@ -26,7 +26,7 @@ from billblend_async import (
     PayoutRequest,
     SqliteJournal,
 )
-from billblend_async.settings import read_settings
+from billblend_async.gateway.settings import read_settings
 
 settings = read_settings(os.environ)
 client = Client(

@@ -11,7 +11,7 @@ import sys
 from payouts import request
 
 from billblend_async import Client, Done, Orchestrator, PayoutRequest, Polling, SqliteJournal
-from billblend_async.settings import read_settings
+from billblend_async.gateway.settings import read_settings
 
 
 async def resolve(client_orderid: str) -> PayoutRequest:

@@ -25,7 +25,7 @@ from desk import Desk, ended, open_desk, pay_arguments
 from killing import ACCOUNTS, say
 from truth import Record, Truth, read_records, states
 
-from billblend_async.models import State
+from billblend_async.core.models import State
 
 
 @attrs.frozen

@@ -7,8 +7,8 @@ from urllib.parse import quote
 from fakes import MERCHANT_CONTROL
 from payouts import ORDER
 
-from billblend_async.callbacks import Callback, verify_callback
-from billblend_async.signing import control
+from billblend_async.gateway.callbacks import Callback, verify_callback
+from billblend_async.gateway.signing import control
 
 SIGNED: Final = ("status", "orderid", "client_orderid")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from billblend_async.cli import _parser
+from billblend_async.cli.main import _parser
 
 __all__ = ["PARSERS", "below", "walk"]
 

@@ -17,10 +17,10 @@ from typing import Any
 from dbos import DBOS, SetWorkflowID
 
 from billblend_async import Client, Orchestrator, PayoutRequest, Polling
-from billblend_async.answers import SendAnswer
-from billblend_async.engines.dbos import DbosEngine
+from billblend_async.core.responses import SendAnswer
+from billblend_async.gateway.settings import read_settings
+from billblend_async.integrations.dbos import DbosEngine
 from billblend_async.journal.postgres import PostgresJournal
-from billblend_async.settings import read_settings
 
 ACCOUNTS = {"form": "2000000001", "po": "1234567890"}
 """By how an id begins."""

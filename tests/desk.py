@@ -12,8 +12,8 @@ from pathlib import Path
 
 import attrs
 
+from billblend_async.gateway.wire import RequestKind
 from billblend_async.sandbox import Sandbox
-from billblend_async.wire import RequestKind
 
 ACCOUNTS = {"1234567890": "approved", "0987654321": "declined", "1987654321": "error"}
 NAMES = ("Wolfgang-Secretname", "Ludwiga-Hiddenname")

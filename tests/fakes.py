@@ -8,8 +8,18 @@ from contextlib import asynccontextmanager
 
 import attrs
 
-from billblend_async.answers import NoAnswer, NotFound, NotSent, SendAnswer, StatusAnswer, Unknown
-from billblend_async.callbacks import Callback, verify_callback
+from billblend_async.core.events import Event, Opened, Restored
+from billblend_async.core.machine import Payout, evolve
+from billblend_async.core.models import Endpoint, State
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import (
+    NoAnswer,
+    NotFound,
+    NotSent,
+    SendAnswer,
+    StatusAnswer,
+    Unknown,
+)
 from billblend_async.errors import (
     ClaimLost,
     ClosedError,
@@ -19,14 +29,8 @@ from billblend_async.errors import (
     JournalUnavailable,
     Problem,
 )
-from billblend_async.events import Event, Opened, Restored
-from billblend_async.journal import Owner
-from billblend_async.journal.records import erase_secrets, fold_events, write_event
-from billblend_async.machine import Payout, evolve
-from billblend_async.models import Endpoint, State
-from billblend_async.request import PayoutRequest
-from billblend_async.sandbox import Gateway
-from billblend_async.wire import (
+from billblend_async.gateway.callbacks import Callback, verify_callback
+from billblend_async.gateway.wire import (
     RequestKind,
     build_pay,
     build_payout,
@@ -34,6 +38,9 @@ from billblend_async.wire import (
     read_send_answer,
     read_status_answer,
 )
+from billblend_async.journal import Owner
+from billblend_async.journal.codec import erase_secrets, fold_events, write_event
+from billblend_async.sandbox import Gateway
 
 EPOCH = 1_800_000_000.0
 

@@ -26,8 +26,7 @@ import attrs
 from payouts import DOUBT_PATHS, LINK, ONE_STEP_PATHS, ORDER, PATHS, START, finished, opened
 
 from billblend_async import __version__
-from billblend_async.answers import Status
-from billblend_async.events import (
+from billblend_async.core.events import (
     EVENTS,
     Acknowledged,
     Approved,
@@ -50,10 +49,7 @@ from billblend_async.events import (
     TurnedAway,
     Validated,
 )
-from billblend_async.journal import Owner
-from billblend_async.journal.records import write_event
-from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.machine import (
+from billblend_async.core.machine import (
     MOST_CHECKS,
     NOT_SEEN_FOR,
     NOT_SEEN_TIMES,
@@ -61,8 +57,12 @@ from billblend_async.machine import (
     evolve,
     next_command,
 )
-from billblend_async.models import Alarm, Deadlines, Doubt, Flow, State
-from billblend_async.payout import outcome
+from billblend_async.core.models import Alarm, Deadlines, Doubt, Flow, State
+from billblend_async.core.payout import outcome
+from billblend_async.core.responses import Status
+from billblend_async.journal import Owner
+from billblend_async.journal.codec import write_event
+from billblend_async.journal.sqlite import SqliteJournal
 
 GOLDEN: Final = Path(__file__).with_name("golden")
 JOURNAL: Final = "payouts.sqlite"

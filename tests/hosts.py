@@ -19,9 +19,9 @@ import httpx
 from desk import ROOT, Desk
 from truth import Record, read_records
 
+from billblend_async.gateway.signing import control
 from billblend_async.sandbox.notices import callback
 from billblend_async.sandbox.orders import Order
-from billblend_async.signing import control
 
 ASKS_RECEIVER = "2000000001"
 """The sandbox's account whose payout waits for its receiver."""

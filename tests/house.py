@@ -9,9 +9,9 @@ import attrs
 from fakes import FakeClient, MemoryJournal
 from virtual_time import run_virtual
 
-from billblend_async.events import Event
-from billblend_async.machine import Payout
-from billblend_async.orchestrator import Orchestrator
+from billblend_async.core.events import Event
+from billblend_async.core.machine import Payout
+from billblend_async.orchestrator.orchestrator import Orchestrator
 
 
 @attrs.define

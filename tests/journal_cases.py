@@ -21,16 +21,7 @@ from payouts import (
     opened,
 )
 
-from billblend_async.answers import Status
-from billblend_async.errors import (
-    ClaimLost,
-    ClosedError,
-    ConfigurationError,
-    InvalidInput,
-    JournalMismatch,
-    JournalRolledBack,
-)
-from billblend_async.events import (
+from billblend_async.core.events import (
     EVENTS,
     Acknowledged,
     Approved,
@@ -50,10 +41,19 @@ from billblend_async.events import (
     Restored,
     TurnedAway,
 )
+from billblend_async.core.machine import Payout, evolve, open_payout
+from billblend_async.core.models import Deadlines, Flow, State
+from billblend_async.core.responses import Status
+from billblend_async.errors import (
+    ClaimLost,
+    ClosedError,
+    ConfigurationError,
+    InvalidInput,
+    JournalMismatch,
+    JournalRolledBack,
+)
 from billblend_async.journal import Journal, Owner
-from billblend_async.journal.records import erase_secrets
-from billblend_async.machine import Payout, evolve, open_payout
-from billblend_async.models import Deadlines, Flow, State
+from billblend_async.journal.codec import erase_secrets
 
 _NUMBERS = count()
 Maker = Callable[[], Journal]

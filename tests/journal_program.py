@@ -16,11 +16,11 @@ from typing import Any
 from journal_cases import OWNER, grow, listed, live
 from payouts import PATHS, START, opened
 
+from billblend_async.core.events import CheckStarted
+from billblend_async.core.machine import Payout
+from billblend_async.core.models import State
 from billblend_async.errors import ClaimLost, JournalUnavailable
-from billblend_async.events import CheckStarted
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.machine import Payout
-from billblend_async.models import State
 
 
 def say(*words: object) -> None:

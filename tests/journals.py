@@ -11,7 +11,7 @@ import attrs
 from journal_cases import OWNER
 from payouts import DOUBT_PATHS, ORDER, PATHS, START, finished, opened
 
-from billblend_async.events import (
+from billblend_async.core.events import (
     Checked,
     CheckStarted,
     Event,
@@ -21,10 +21,10 @@ from billblend_async.events import (
     Rejected,
     Validated,
 )
-from billblend_async.journal.database import Database
-from billblend_async.journal.records import erase_secrets, fold_events, seal_event, write_event
+from billblend_async.core.models import State
+from billblend_async.journal.codec import erase_secrets, fold_events, seal_event, write_event
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.models import State
+from billblend_async.journal.sqlite_database import Database
 
 Life = tuple[Opened, tuple[Event, ...]]
 

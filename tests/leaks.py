@@ -13,8 +13,8 @@ from urllib.parse import quote, quote_plus
 from cryptography.hazmat.primitives import serialization
 from rsa_keys import private_key
 
-from billblend_async.parameters import Kind
-from billblend_async.request import PARAMETERS
+from billblend_async.core.parameters import Kind
+from billblend_async.core.request import PARAMETERS
 
 CARD: Final = "4539148803436467"
 LINK: Final = "https://127.0.0.1/form/zqLinkSecret?token=zq%2Ftoken"

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from oauthlib import oauth1
 from starlette.applications import Starlette
 
-from billblend_async.models import Endpoint
+from billblend_async.core.models import Endpoint
+from billblend_async.gateway.signing import control
+from billblend_async.gateway.wire import FORM, RequestKind
 from billblend_async.sandbox.app import Merchant, build_app
 from billblend_async.sandbox.gateway import Gateway
 from billblend_async.sandbox.server import Sandbox
-from billblend_async.signing import control
-from billblend_async.wire import FORM, RequestKind
 
 AT = 1_700_000_000.0
 ENDPOINT = Endpoint(endpoint_id=39915)

@@ -23,12 +23,12 @@ import attrs
 from journal_cases import OWNER, grow
 from payouts import START, opened
 
+from billblend_async.core.events import CheckStarted
 from billblend_async.errors import BillblendError, JournalDamaged, JournalMismatch
-from billblend_async.events import CheckStarted
-from billblend_async.journal import database
-from billblend_async.journal.database import Database
-from billblend_async.journal.files import check_of, make_key, read_key
+from billblend_async.journal import sqlite_database as database
+from billblend_async.journal.key_file import check_of, make_key, read_key
 from billblend_async.journal.sqlite import SqliteJournal
+from billblend_async.journal.sqlite_database import Database
 
 STEPS = 14
 

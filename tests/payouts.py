@@ -3,8 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from billblend_async.answers import Status
-from billblend_async.events import (
+from billblend_async.core.events import (
     Acknowledged,
     Checked,
     CheckStarted,
@@ -22,9 +21,10 @@ from billblend_async.events import (
     Validated,
     Withdrawn,
 )
-from billblend_async.machine import Payout, evolve, open_payout
-from billblend_async.models import Alarm, Doubt, Flow, State
-from billblend_async.request import PayoutRequest
+from billblend_async.core.machine import Payout, evolve, open_payout
+from billblend_async.core.models import Alarm, Doubt, Flow, State
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import Status
 
 START = 1_800_000_000.0
 ORDER = "6982864"

@@ -16,9 +16,10 @@ from typing import Any
 from journal_cases import OWNER
 from payouts import START, opened
 
-from billblend_async.journal import database, siblings
-from billblend_async.journal.database import Database
+from billblend_async.journal import siblings
+from billblend_async.journal import sqlite_database as database
 from billblend_async.journal.sqlite import SqliteJournal
+from billblend_async.journal.sqlite_database import Database
 
 STEPS = ("before the mark", "after the mark", "before the commit", "after the commit", "at the end")
 

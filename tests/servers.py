@@ -25,7 +25,7 @@ from oauthlib.oauth1.rfc5849 import signature as oracle
 from oauthlib.oauth1.rfc5849.utils import parse_authorization_header
 from rsa_keys import public_pem
 
-from billblend_async.signing import body_parameters, verify_authorization
+from billblend_async.gateway.signing import body_parameters, verify_authorization
 
 HOST: Final = "127.0.0.1"
 ORDER: Final = "6982864"

@@ -34,11 +34,11 @@ from truth import Record, Truth, states
 
 from benchmarks.postgres import MISSING, Postgres, running_postgres
 from billblend_async import Orchestrator, Owner, PostgresJournal
-from billblend_async.batch import read_batch
-from billblend_async.desk import make_client
+from billblend_async.batch.parser import read_batch
+from billblend_async.batch.results import write_results
+from billblend_async.cli.desk import make_client
 from billblend_async.errors import DecisionRefused
-from billblend_async.results import write_results
-from billblend_async.settings import read_settings
+from billblend_async.gateway.settings import read_settings
 
 WORKER = str(Path(__file__).with_name("sharing_worker.py"))
 PATIENCE = 600.0

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from billblend_async import Deadlines, Orchestrator, PayoutRequest, Polling, PostgresJournal
-from billblend_async.batch import read_batch
-from billblend_async.desk import make_client
-from billblend_async.settings import read_settings
+from billblend_async.batch.parser import read_batch
+from billblend_async.cli.desk import make_client
+from billblend_async.gateway.settings import read_settings
 
 KEY = b"shared by every worker, 32 bytes"
 assert len(KEY) == 32
@@ -39,7 +39,7 @@ async def run_dbos(
     """Hand a share in, and run what is given to this executor until somebody ends this process."""
     from dbos import DBOS  # noqa: PLC0415 - only where it is wanted
 
-    from billblend_async.engines.dbos import DbosEngine  # noqa: PLC0415 - likewise
+    from billblend_async.integrations.dbos import DbosEngine  # noqa: PLC0415 - likewise
 
     dbos = DBOS(
         config={

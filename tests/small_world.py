@@ -33,19 +33,9 @@ from typing import Any, Final, NamedTuple
 import attrs
 from payouts import opened
 
-from billblend_async import machine
-from billblend_async.answers import (
-    Accepted,
-    NoAnswer,
-    NotFound,
-    Refused,
-    SendAnswer,
-    Status,
-    StatusAnswer,
-    StatusReport,
-)
-from billblend_async.commands import Ask, Check, Command, Pay, PayOut, next_command
-from billblend_async.events import (
+from billblend_async.core import machine
+from billblend_async.core.commands import Ask, Check, Command, Pay, PayOut, next_command
+from billblend_async.core.events import (
     Acknowledged,
     Approved,
     CalledBack,
@@ -60,10 +50,20 @@ from billblend_async.events import (
     Restored,
     Withdrawn,
 )
-from billblend_async.machine import NOT_SEEN_FOR, event_for, evolve
-from billblend_async.models import Doubt, Flow, State
-from billblend_async.objections import is_out_of_date
-from billblend_async.payout import FRESH_FOR, Payout, open_payout
+from billblend_async.core.machine import NOT_SEEN_FOR, event_for, evolve
+from billblend_async.core.models import Doubt, Flow, State
+from billblend_async.core.payout import FRESH_FOR, Payout, open_payout
+from billblend_async.core.responses import (
+    Accepted,
+    NoAnswer,
+    NotFound,
+    Refused,
+    SendAnswer,
+    Status,
+    StatusAnswer,
+    StatusReport,
+)
+from billblend_async.orchestrator.objections import is_out_of_date
 
 NOW: Final = 1_800_000_000.0
 LONG_AGO: Final = NOW - 10_000.0

@@ -4,11 +4,11 @@ from decimal import Decimal
 
 from temporalio import workflow
 
-from billblend_async.answers import Accepted, Status, StatusReport
-from billblend_async.events import CheckStarted, Event, Opened, PayStarted
-from billblend_async.machine import Ask, Check, Pay, Stop, event_for, evolve, next_command
-from billblend_async.models import Flow
-from billblend_async.payout import Payout, open_payout
+from billblend_async.core.events import CheckStarted, Event, Opened, PayStarted
+from billblend_async.core.machine import Ask, Check, Pay, Stop, event_for, evolve, next_command
+from billblend_async.core.models import Flow
+from billblend_async.core.payout import Payout, open_payout
+from billblend_async.core.responses import Accepted, Status, StatusReport
 
 ORDER = "6982864"
 

@@ -12,11 +12,11 @@ from fakes import LOST_BEFORE, MemoryJournal
 from house import House, house, virtually
 from payouts import finished, request
 
+from billblend_async.core.events import Acknowledged, Event, Finished
+from billblend_async.core.machine import Payout, evolve
+from billblend_async.core.models import Alarm, State
 from billblend_async.errors import DecisionRefused, InvalidInput, PayoutNotFound
-from billblend_async.events import Acknowledged, Event, Finished
-from billblend_async.machine import Payout, evolve
-from billblend_async.models import Alarm, State
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.wire import RequestKind
 
 ANOTHER_AMOUNT, ERROR, GOOD = "5000000001", "1987654321", "1234567890"
 WHO: dict[str, Any] = {"who": "ann", "why": "asked the bank"}

@@ -14,9 +14,9 @@ import pytest
 from desk import Desk, ended, open_desk
 from payouts import finished
 
+from billblend_async.core.machine import evolve
 from billblend_async.journal import Owner
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.machine import evolve
 
 FAST: Final = ("--poll", "0.1:0.2")
 ANOTHER_AMOUNT: Final = "5000000001"

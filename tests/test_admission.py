@@ -7,7 +7,9 @@ from fakes import FakeClient, MemoryJournal
 from house import house, virtually_alone
 from payouts import request
 
-from billblend_async.answers import NoAnswer
+from billblend_async.core.models import OpenReason, State
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import NoAnswer
 from billblend_async.errors import (
     ClosedError,
     JournalUnavailable,
@@ -15,9 +17,7 @@ from billblend_async.errors import (
     PayoutNotFound,
     SendingStopped,
 )
-from billblend_async.models import OpenReason, State
-from billblend_async.request import PayoutRequest
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.wire import RequestKind
 
 SENDS = (RequestKind.CHECK, RequestKind.PAY)
 

@@ -10,11 +10,11 @@ from fakes import FakeClient, MemoryJournal
 from house import House, house, virtually_alone
 from payouts import request
 
-from billblend_async.models import State
+from billblend_async.core.models import State
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.orchestrator.steps import Done, Waiting
 from billblend_async.sandbox import Gateway
-from billblend_async.steps import Done, Waiting
 from billblend_async.testing import RunningSandbox
-from billblend_async.wire import RequestKind
 
 PROGRAM = Path(__file__).parent / "advance_program.py"
 CHECK, PAY = RequestKind.CHECK, RequestKind.PAY

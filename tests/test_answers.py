@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billblend_async.answers import (
+from billblend_async.core.responses import (
     Accepted,
     NoAnswer,
     NotFound,

@@ -8,6 +8,8 @@ from fakes import LOST_AFTER, NOT_CONNECTED, FakeClient, MemoryJournal
 from house import House, house, virtually
 from payouts import request
 
+from billblend_async.core.events import Approved
+from billblend_async.core.models import Flow, OpenReason, State
 from billblend_async.errors import (
     ClosedError,
     DecisionRefused,
@@ -16,10 +18,8 @@ from billblend_async.errors import (
     PayoutNotFound,
     RequestNeeded,
 )
-from billblend_async.events import Approved
-from billblend_async.models import Flow, OpenReason, State
-from billblend_async.steps import Waiting
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.orchestrator.steps import Waiting
 
 PAY, STATUS = RequestKind.PAY, RequestKind.STATUS
 

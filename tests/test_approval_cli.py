@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from desk import Desk, ended, ended_when_quiet, open_desk, pay_arguments
 
-from billblend_async import decisions
-from billblend_async.cli import main
-from billblend_async.survey import approvable
-from billblend_async.wire import RequestKind
+from billblend_async.batch.preflight import approvable
+from billblend_async.cli import review as decisions
+from billblend_async.cli.main import main
+from billblend_async.gateway.wire import RequestKind
 
 CHECK, PAY, PAYOUT = RequestKind.CHECK, RequestKind.PAY, RequestKind.PAYOUT
 FAST = ("--poll", "0.1:0.2")

@@ -7,7 +7,7 @@ import pytest
 from bad_answers import trial
 from bad_gateway import AFTER, BEFORE, LATE
 
-from billblend_async.models import Doubt, State
+from billblend_async.core.models import Doubt, State
 
 
 @pytest.mark.timeout(150)

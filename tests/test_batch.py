@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from billblend_async.answers import Status
-from billblend_async.batch import (
+from billblend_async.batch.parser import (
     RESULT_COLUMNS,
     Batch,
     Row,
@@ -18,9 +17,10 @@ from billblend_async.batch import (
     told_status,
     totals,
 )
+from billblend_async.core.models import Alarm, Doubt, OpenReason, Outcome, State
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import Status
 from billblend_async.errors import InvalidInput, PayoutConflict
-from billblend_async.models import Alarm, Doubt, OpenReason, Outcome, State
-from billblend_async.request import PayoutRequest
 
 HEADER = "client_orderid,amount,currency,account_number"
 SECRET = "hush-4929"

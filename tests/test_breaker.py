@@ -9,7 +9,8 @@ from fakes import LOST_BEFORE, FakeClient, Fault, MemoryJournal
 from house import house, virtually
 from payouts import request
 
-from billblend_async.answers import (
+from billblend_async.core.models import OpenReason, Outcome, State
+from billblend_async.core.responses import (
     Accepted,
     NoAnswer,
     NotFound,
@@ -19,10 +20,9 @@ from billblend_async.answers import (
     StatusAnswer,
     Unknown,
 )
-from billblend_async.breaker import MOST_UNKNOWN, BackOff, Breaker
 from billblend_async.errors import SendingStopped
-from billblend_async.models import OpenReason, Outcome, State
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.orchestrator.circuit_breaker import MOST_UNKNOWN, BackOff, Breaker
 
 CHECK, PAY, STATUS = RequestKind.CHECK, RequestKind.PAY, RequestKind.STATUS
 FINE = Accepted("1")

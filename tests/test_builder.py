@@ -17,10 +17,10 @@ from leaks import CARD, CONTROL, RECEIVER, TOKENS, leaks
 from oauthlib.oauth1.rfc5849 import signature as oracle
 from rsa_keys import PEM_2048, public_pem
 
-from billblend_async.cli import main
+from billblend_async.cli.main import main
+from billblend_async.gateway.signing import body_parameters, verify_authorization
+from billblend_async.gateway.wire import FORM
 from billblend_async.sandbox import Sandbox
-from billblend_async.signing import body_parameters, verify_authorization
-from billblend_async.wire import FORM
 
 URL = "https://gateway.example/checkout"
 FIXED = ("--nonce", "n0nce", "--timestamp", "1700000000")

@@ -12,15 +12,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from leaks import CONTROL, leaks, told_by
 
-from billblend_async.answers import Status
-from billblend_async.callbacks import (
+from billblend_async.core.responses import Status
+from billblend_async.errors import VerificationFailed
+from billblend_async.gateway.callbacks import (
     LONGEST_QUERY,
     Callback,
     FinalRedirect,
     read_final_redirect,
     verify_callback,
 )
-from billblend_async.errors import VerificationFailed
 
 LIVE = [MERCHANT_CONTROL]
 FORMER = "0A1B2C3D-0000-4444-8888-CCCCDDDDEEEE"

@@ -33,17 +33,24 @@ from httpcore._backends.auto import AutoBackend
 from rsa_keys import private_key
 from servers import HOST, Connection, Server, http_answer, pairs, settle
 
-from billblend_async.answers import Accepted, NoAnswer, NotSent, SendAnswer, StatusReport, Unknown
-from billblend_async.client import Client
+from billblend_async.core.events import CheckStarted, Event, PayStarted
+from billblend_async.core.models import Deadlines, Flow, State
+from billblend_async.core.payout import Payout
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import (
+    Accepted,
+    NoAnswer,
+    NotSent,
+    SendAnswer,
+    StatusReport,
+    Unknown,
+)
 from billblend_async.errors import ClaimLost, ConfigurationError
-from billblend_async.events import CheckStarted, Event, PayStarted
+from billblend_async.gateway.client import Client
+from billblend_async.gateway.credentials import Credentials, RsaSigner
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.keys import Credentials, RsaSigner
-from billblend_async.models import Deadlines, Flow, State
-from billblend_async.orchestrator import Orchestrator
-from billblend_async.payout import Payout
-from billblend_async.polling import Polling
-from billblend_async.request import PayoutRequest
+from billblend_async.orchestrator.orchestrator import Orchestrator
+from billblend_async.orchestrator.polling import Polling
 
 ORDER = "6982864"
 CONTROL = "AF4B5DE6-3468-424C-A922-C1DAD7CB4509"

@@ -20,13 +20,13 @@ from desk import ACCOUNTS, NAMES, Desk, ended, open_desk
 from payouts import PATHS, opened
 from rsa_keys import PEM_2048
 
-from billblend_async.cli import main
+from billblend_async.cli.main import main
+from billblend_async.core.machine import evolve
+from billblend_async.core.models import State
+from billblend_async.gateway.wire import RequestKind
 from billblend_async.journal import Owner
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.machine import evolve
-from billblend_async.models import State
 from billblend_async.sandbox.scenarios import SCENARIOS
-from billblend_async.wire import RequestKind
 
 
 @pytest.fixture

@@ -46,7 +46,8 @@ from servers import (
 )
 
 from billblend_async import __version__
-from billblend_async.answers import (
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import (
     Accepted,
     NoAnswer,
     NotFound,
@@ -57,12 +58,11 @@ from billblend_async.answers import (
     Unknown,
     is_later_transaction,
 )
-from billblend_async.client import Client
 from billblend_async.errors import ClaimLost, ClosedError, ConfigurationError, JournalUnavailable
-from billblend_async.exchange import KEEP_ALIVE, LONGEST_ANSWER, Timeouts
-from billblend_async.keys import Credentials, RsaSigner
-from billblend_async.polling import Polling
-from billblend_async.request import PayoutRequest
+from billblend_async.gateway.client import Client
+from billblend_async.gateway.credentials import Credentials, RsaSigner
+from billblend_async.gateway.exchange import KEEP_ALIVE, LONGEST_ANSWER, Timeouts
+from billblend_async.orchestrator.polling import Polling
 
 LOGIN = "acme"
 CONTROL = "AF4B5DE6-3468-424C-A922-C1DAD7CB4509"

@@ -11,8 +11,8 @@ from httpcore._async import http11
 from servers import Connection, GatewayServer, ProxyServer, Script, Server, answer_to, http_answer
 from servers import settle as settled
 
-from billblend_async.exchange import KEEP_ALIVE
-from billblend_async.transport import Connections, _is_clean
+from billblend_async.gateway.exchange import KEEP_ALIVE
+from billblend_async.gateway.httpx_transport import Connections, _is_clean
 
 BODY = b"client_orderid=po-1"
 # Trusts nobody, which spares the reading of all certificate authorities.

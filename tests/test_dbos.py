@@ -17,8 +17,8 @@ from desk import ended
 from leaks import forms
 
 from benchmarks.postgres import MISSING, NEEDED, Postgres, running_postgres
+from billblend_async.core.models import State
 from billblend_async.errors import ConfigurationError
-from billblend_async.models import State
 from billblend_async.testing import RunningSandbox
 
 try:
@@ -26,7 +26,7 @@ try:
     from dbos import DBOSClient
     from dbos_program import ACCOUNTS, KEY
 
-    from billblend_async.engines.dbos import take_over
+    from billblend_async.integrations.dbos import take_over
     from billblend_async.journal.postgres import PostgresJournal
 except ModuleNotFoundError:
     if os.environ.get(NEEDED):

@@ -13,13 +13,13 @@ from fakes import FakeClient
 from house import House, house, virtually_alone
 from payouts import request
 
-from billblend_async.answers import Status
-from billblend_async.callbacks import Callback
-from billblend_async.delivery import Delivery
-from billblend_async.engines.dbos import DbosEngine
+from billblend_async.core.models import Outcome, State
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import Status
 from billblend_async.errors import ClosedError, ConfigurationError, PayoutNotFound
-from billblend_async.models import Outcome, State
-from billblend_async.request import PayoutRequest
+from billblend_async.gateway.callbacks import Callback
+from billblend_async.integrations.dbos import DbosEngine
+from billblend_async.orchestrator.inbox import Delivery
 from billblend_async.sandbox import Gateway
 
 HOUR = 3600.0
@@ -157,13 +157,13 @@ async def test_a_bug_ends_no_workflow() -> None:
     records: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("billblend_async.engines.stints").addHandler(handler)
+    logging.getLogger("billblend_async.integrations.stints").addHandler(handler)
     try:
         async with house(client, resolve=finder) as h, engine_of(h, dbos) as engine:
             await engine.submit(request())
             assert (await engine.outcome("po-1")).is_approved
     finally:
-        logging.getLogger("billblend_async.engines.stints").removeHandler(handler)
+        logging.getLogger("billblend_async.integrations.stints").removeHandler(handler)
     assert ["payout po-1: ZeroDivisionError (it is tried again)"] == records
 
 

@@ -14,12 +14,12 @@ from command_words import PARSERS
 from desk import ROOT, Desk, ended, open_desk
 from openpyxl import Workbook
 
-from billblend_async.batch import read_batch
+from billblend_async.batch.limits import Limits, add_limits, limits_of
+from billblend_async.batch.parser import read_batch
+from billblend_async.cli.intake import add_reading
+from billblend_async.core.notation import misread, with_point
 from billblend_async.errors import InvalidInput
-from billblend_async.intake import add_reading
-from billblend_async.limits import Limits, add_limits, limits_of
-from billblend_async.notation import misread, with_point
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.wire import RequestKind
 
 FAST = ("--poll", "0.1:0.2")
 HEADER = "client_orderid;amount;currency;account_number"

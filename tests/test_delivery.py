@@ -16,9 +16,9 @@ from fakes import UNANSWERED, FakeClient, Fault, MemoryJournal
 from house import House, house, virtually
 from payouts import request
 
-from billblend_async.answers import NotFound, Status, StatusReport, Unknown
-from billblend_async.delivery import Delivery
-from billblend_async.endpoint import answer_callback
+from billblend_async.core.events import CalledBack, Event, Finished
+from billblend_async.core.models import Alarm, Deadlines, Flow, OpenReason, State
+from billblend_async.core.responses import NotFound, Status, StatusReport, Unknown
 from billblend_async.errors import (
     ClosedError,
     ConfigurationError,
@@ -27,12 +27,12 @@ from billblend_async.errors import (
     PayoutNotFound,
     VerificationFailed,
 )
-from billblend_async.events import CalledBack, Event, Finished
-from billblend_async.feed import Notice
-from billblend_async.models import Alarm, Deadlines, Flow, OpenReason, State
-from billblend_async.orchestrator import Orchestrator
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.integrations.asgi import answer_callback
+from billblend_async.orchestrator.feed import Notice
+from billblend_async.orchestrator.inbox import Delivery
+from billblend_async.orchestrator.orchestrator import Orchestrator
 from billblend_async.sandbox import Gateway
-from billblend_async.wire import RequestKind
 
 ORDER = "6982864"
 REDIRECT = "2000000001"

@@ -12,8 +12,8 @@ from desk import COMMAND, Desk, ended, open_desk, pay_arguments
 from killing import lost
 from truth import Truth, read_records
 
-from billblend_async.events import CheckStarted, PayStarted
-from billblend_async.models import State
+from billblend_async.core.events import CheckStarted, PayStarted
+from billblend_async.core.models import State
 
 FAST = ("--poll", "0.1:0.2")
 DOUBT = ("--deadline", "doubt=5")

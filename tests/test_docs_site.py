@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 from browser import Browser
 from command_words import PARSERS
+from diagram import diagram
 from manual import DOCS, PAGES, ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-from billblend_async.diagram import diagram
 
 PATIENCE = 120
 """Seconds after which a site that is being built never will be."""

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from billblend_async.ending import Ending
+from billblend_async.cli.ending import Ending
 
 
 def full() -> None:

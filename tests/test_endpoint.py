@@ -18,10 +18,6 @@ from leaks import CARD, LINK, RECEIVER, leaks
 from payouts import request
 from rsa_keys import PEM_2048
 
-from billblend_async.callbacks import LONGEST_QUERY, Callback
-from billblend_async.client import Client
-from billblend_async.delivery import Delivery
-from billblend_async.endpoint import CallbackEndpoint, answer_callback
 from billblend_async.errors import (
     BillblendError,
     ClosedError,
@@ -31,9 +27,13 @@ from billblend_async.errors import (
     PayoutNotFound,
     VerificationFailed,
 )
-from billblend_async.keys import Credentials
-from billblend_async.orchestrator import Orchestrator
-from billblend_async.polling import Polling
+from billblend_async.gateway.callbacks import LONGEST_QUERY, Callback
+from billblend_async.gateway.client import Client
+from billblend_async.gateway.credentials import Credentials
+from billblend_async.integrations.asgi import CallbackEndpoint, answer_callback
+from billblend_async.orchestrator.inbox import Delivery
+from billblend_async.orchestrator.orchestrator import Orchestrator
+from billblend_async.orchestrator.polling import Polling
 from billblend_async.sandbox import Gateway
 
 FAST = Polling(shortest=0.05, longest=0.1)

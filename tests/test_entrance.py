@@ -14,7 +14,7 @@ import pytest
 from desk import COMMAND, Desk, ended, open_desk, pay_arguments
 from leaks import CARD
 
-from billblend_async.entrance import Lasting, tell_unexpected
+from billblend_async.cli.entrance import Lasting, tell_unexpected
 
 FULL = Path("/dev/full")
 HOLLOW = (*("--journal", "payouts.db", "--out", "results.csv"),)
@@ -179,7 +179,7 @@ async def test_interrupted_while_it_starts(desk: Desk, command: str) -> None:
         with contextlib.suppress(TimeoutError):  # there is nothing left to import, and it serves
             while left and (line := await asyncio.wait_for(process.stderr.readline(), 5)):
                 left -= seen
-                seen = seen or b"billblend_async.entrance" in line
+                seen = seen or b"billblend_async.cli.entrance" in line
         assert seen
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGINT)  # asyncio's own would take its exit status away
@@ -196,8 +196,8 @@ async def test_interrupted_while_it_starts(desk: Desk, command: str) -> None:
 
 
 UNEXPECTED = """
-import billblend_async.cli as cli
-from billblend_async.entrance import enter
+import billblend_async.cli.main as cli
+from billblend_async.cli.entrance import enter
 
 def fail(number):
     raise ValueError(number)
@@ -213,8 +213,8 @@ enter()
 """
 BEHIND = """
 import asyncio, gc, threading
-import billblend_async.cli as cli
-from billblend_async.entrance import enter
+import billblend_async.cli.main as cli
+from billblend_async.cli.entrance import enter
 
 async def fail():
     raise ValueError({card!r})

@@ -10,10 +10,10 @@ import pytest
 from desk import open_desk
 from hosts import ASKS_RECEIVER, EXAMPLES, UVICORN, Host, genuine, open_host
 
-from billblend_async.events import CalledBack
+from billblend_async.core.events import CalledBack
+from billblend_async.gateway.signing import control
 from billblend_async.sandbox import Sandbox
 from billblend_async.sandbox.orders import Order
-from billblend_async.signing import control
 
 HOSTS = {
     "fastapi": (*UVICORN, "fastapi_service:app"),

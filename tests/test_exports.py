@@ -9,7 +9,7 @@ import pytest
 
 import billblend_async
 
-CALLED = "from billblend_async.cli import load; load("
+CALLED = "from billblend_async.cli.main import load; load("
 
 
 def test_all_is_sorted() -> None:
@@ -66,14 +66,14 @@ def test_core_needs_no_extra() -> None:
     ("statement", "unwanted"),
     [
         ("import billblend_async", ["httpx", "cryptography", "tenacity", "attrs", "asyncio"]),
-        ("import billblend_async.machine", ["httpx", "cryptography", "tenacity", "asyncio"]),
+        ("import billblend_async.core.machine", ["httpx", "cryptography", "tenacity", "asyncio"]),
         (
-            "import billblend_async.cli",
+            "import billblend_async.cli.main",
             ["asyncio", "cryptography", "httpx", "rich", "uvicorn", "psycopg", "dbos"],
         ),
-        (f"{CALLED}['--help'])", ["billblend_async.batch", "billblend_async.sandbox"]),
+        (f"{CALLED}['--help'])", ["billblend_async.batch.parser", "billblend_async.sandbox"]),
         (f"{CALLED}['pay', 'a.csv'])", ["asyncio", "httpx", "rich", "sqlite3"]),
-        (f"{CALLED}['report'])", ["asyncio", "cryptography", "rich", "billblend_async.payroll"]),
+        (f"{CALLED}['report'])", ["asyncio", "cryptography", "rich", "billblend_async.cli.run"]),
         ("import billblend_async.sandbox", ["httpx", "starlette", "uvicorn"]),
     ],
 )

@@ -31,14 +31,14 @@ from servers import (
     verified,
 )
 
-from billblend_async.answers import Accepted, NoAnswer, StatusAnswer, StatusReport
-from billblend_async.client import Client
-from billblend_async.departure import Departure
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import Accepted, NoAnswer, StatusAnswer, StatusReport
 from billblend_async.errors import ClosedError, ConfigurationError
-from billblend_async.exchange import KEEP_ALIVE, LONGEST_ANSWER, Timeouts
-from billblend_async.express import ExpressSender
-from billblend_async.keys import Credentials, RsaSigner
-from billblend_async.request import PayoutRequest
+from billblend_async.gateway.aiohttp_transport import ExpressSender
+from billblend_async.gateway.client import Client
+from billblend_async.gateway.credentials import Credentials, RsaSigner
+from billblend_async.gateway.departure import Departure
+from billblend_async.gateway.exchange import KEEP_ALIVE, LONGEST_ANSWER, Timeouts
 
 CONTROL: Final = "AF4B5DE6-3468-424C-A922-C1DAD7CB4509"
 SECRET: Final = "hunter2-5500009876543210"
@@ -767,7 +767,7 @@ class TestSettings:
     def test_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without aiohttp the error says what to install."""
         monkeypatch.setitem(sys.modules, "aiohttp", None)
-        monkeypatch.delitem(sys.modules, "billblend_async.express")
+        monkeypatch.delitem(sys.modules, "billblend_async.gateway.aiohttp_transport")
 
         with pytest.raises(ConfigurationError, match=r"pip install 'billblend-async\[aiohttp\]'"):
             client_at("sandbox")
@@ -775,7 +775,7 @@ class TestSettings:
     def test_not_needed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without aiohttp everything else works."""
         monkeypatch.setitem(sys.modules, "aiohttp", None)
-        monkeypatch.delitem(sys.modules, "billblend_async.express")
+        monkeypatch.delitem(sys.modules, "billblend_async.gateway.aiohttp_transport")
 
         client_at("sandbox", way=None)
 

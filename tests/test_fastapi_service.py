@@ -19,11 +19,11 @@ from test_sandbox_site import Form
 from truth import Truth
 
 from billblend_async import Client, Orchestrator, PayoutRequest, SqliteJournal
-from billblend_async.callbacks import LONGEST_QUERY
-from billblend_async.events import PayNotSent, PayStarted
-from billblend_async.models import State
-from billblend_async.settings import read_settings
-from billblend_async.wire import RequestKind
+from billblend_async.core.events import PayNotSent, PayStarted
+from billblend_async.core.models import State
+from billblend_async.gateway.callbacks import LONGEST_QUERY
+from billblend_async.gateway.settings import read_settings
+from billblend_async.gateway.wire import RequestKind
 
 SERVICE = (*UVICORN, "fastapi_service:app")
 NAMES = [f"po-{n}" for n in range(50)]

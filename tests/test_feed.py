@@ -11,11 +11,11 @@ from fakes import UNANSWERED, FakeClient, Fault
 from house import House, house, virtually
 from payouts import request
 
+from billblend_async.core.models import Outcome, State
 from billblend_async.errors import ClosedError, EventsMissed, PayoutNotFound
-from billblend_async.feed import LONGEST_QUEUE, Events, Feed, Notice
-from billblend_async.models import Outcome, State
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.orchestrator.feed import LONGEST_QUEUE, Events, Feed, Notice
 from billblend_async.sandbox import Gateway
-from billblend_async.wire import RequestKind
 
 REDIRECT = "2000000001"
 

@@ -6,11 +6,11 @@ from typing import Any, Final
 import pytest
 from payouts import ALARM_PATHS, ORDER, PATHS, START, doubtful, finished, fold, payout_in, seen
 
-from billblend_async.events import Checked, Closed, NeedsAttention
-from billblend_async.findings import RECONCILE, sentence_of
-from billblend_async.machine import evolve
-from billblend_async.models import Alarm, Doubt, State
-from billblend_async.payout import outcome
+from billblend_async.core.discrepancies import RECONCILE, sentence_of
+from billblend_async.core.events import Checked, Closed, NeedsAttention
+from billblend_async.core.machine import evolve
+from billblend_async.core.models import Alarm, Doubt, State
+from billblend_async.core.payout import outcome
 
 PAID: Final = PATHS[State.AWAITING_FINAL]
 SEEN: Final = seen()

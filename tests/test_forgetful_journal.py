@@ -8,13 +8,13 @@ from fakes import EPOCH, MemoryJournal
 from house import house, virtually
 from payouts import request
 
-from billblend_async.answers import Status
+from billblend_async.core.events import CalledBack, Event, PayAccepted, PayStarted
+from billblend_async.core.machine import evolve
+from billblend_async.core.models import Doubt, Flow, State
+from billblend_async.core.payout import Payout
+from billblend_async.core.responses import Status
 from billblend_async.errors import JournalRolledBack, JournalUnavailable
-from billblend_async.events import CalledBack, Event, PayAccepted, PayStarted
-from billblend_async.machine import evolve
-from billblend_async.models import Doubt, Flow, State
-from billblend_async.payout import Payout
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.wire import RequestKind
 
 CHECK, PAY, PAYOUT = RequestKind.CHECK, RequestKind.PAY, RequestKind.PAYOUT
 

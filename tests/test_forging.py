@@ -5,8 +5,8 @@ from pathlib import Path
 from callers import callback_fields, query_of
 from forging import KINDS, NEVER_TAKEN, forgery, hold
 
-from billblend_async.endpoint import answer_callback
-from billblend_async.models import State
+from billblend_async.core.models import State
+from billblend_async.integrations.asgi import answer_callback
 
 
 async def test_a_flood(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import pytest
 from golden_journals import GOLDEN, JOURNAL, RECORD, told, write
 
 from billblend_async import __version__
-from billblend_async.events import Withdrawn
+from billblend_async.core.events import Withdrawn
+from billblend_async.core.machine import evolve
+from billblend_async.core.models import State
 from billblend_async.journal import Owner
-from billblend_async.journal.records import read_event, write_event
+from billblend_async.journal.codec import read_event, write_event
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.machine import evolve
-from billblend_async.models import State
 
 RELEASES = sorted(folder.name for folder in GOLDEN.iterdir() if folder.is_dir())
 

@@ -10,8 +10,8 @@ from journals import HOSTILE
 from payouts import LINK, ORDER, PATHS, START, finished, fold, opened, request
 from rich.console import Console
 
-from billblend_async.errors import InvalidInput, PayoutNotFound
-from billblend_async.events import (
+from billblend_async.core.descriptions import decided, happened, reason_of
+from billblend_async.core.events import (
     EVENTS,
     Acknowledged,
     Approved,
@@ -22,10 +22,10 @@ from billblend_async.events import (
     Released,
     Withdrawn,
 )
-from billblend_async.history import decided, happened, reason_of
-from billblend_async.models import State
-from billblend_async.payout import outcome
-from billblend_async.report import print_history
+from billblend_async.core.models import State
+from billblend_async.core.payout import outcome
+from billblend_async.errors import InvalidInput, PayoutNotFound
+from billblend_async.reporting.report import print_history
 
 ALL: Final = [event for events in lives().values() for event in events]
 

@@ -34,6 +34,9 @@ from journal_cases import (
 )
 from payouts import LINK, ORDER, PATHS, START, finished, opened, request
 
+from billblend_async.core.events import EVENTS, Event, PayStarted, RedirectRequired
+from billblend_async.core.machine import Payout
+from billblend_async.core.models import BASE_URLS, State
 from billblend_async.errors import (
     BillblendError,
     ConfigurationError,
@@ -41,9 +44,7 @@ from billblend_async.errors import (
     JournalMismatch,
     JournalUnavailable,
 )
-from billblend_async.events import EVENTS, Event, PayStarted, RedirectRequired
-from billblend_async.journal.database import Database
-from billblend_async.journal.records import (
+from billblend_async.journal.codec import (
     erase_secrets,
     fold_events,
     read_event,
@@ -51,8 +52,7 @@ from billblend_async.journal.records import (
     write_event,
 )
 from billblend_async.journal.sqlite import SqliteJournal, journal_mode
-from billblend_async.machine import Payout
-from billblend_async.models import BASE_URLS, State
+from billblend_async.journal.sqlite_database import Database
 
 PROGRAM = Path(__file__).with_name("journal_program.py")
 SAFE_WAL = (3, 51, 3)

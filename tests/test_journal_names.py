@@ -15,13 +15,13 @@ from journal_cases import OWNER
 from names_walk import planted, walk
 from payouts import opened
 
-from billblend_async.doctor.records import examine_journal
+from billblend_async.cli.doctor.records import examine_journal
 from billblend_async.errors import BillblendError, JournalDamaged, JournalMismatch
-from billblend_async.journal.files import make_key
 from billblend_async.journal.inspection import Inspection, inspect_journal
+from billblend_async.journal.key_file import make_key
+from billblend_async.journal.location import FilePlace
 from billblend_async.journal.reader import SqliteReader
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.places import FilePlace
 
 KILLED = """
 import asyncio, os, signal, sys

@@ -10,8 +10,8 @@ from bad_answers import Trial, trial
 from desk import open_desk
 from killing import ACCOUNTS, Killing, lost
 
-from billblend_async.events import CheckStarted, PayStarted
-from billblend_async.models import Doubt, State
+from billblend_async.core.events import CheckStarted, PayStarted
+from billblend_async.core.models import Doubt, State
 
 
 async def test_the_command_is_killed(tmp_path: Path) -> None:

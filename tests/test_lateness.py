@@ -14,14 +14,14 @@ from servers import GatewayServer, settle
 from virtual_time import VirtualTimeLoop
 
 from billblend_async import Observer
-from billblend_async.answers import StatusAnswer, StatusReport
-from billblend_async.client import Client
+from billblend_async.core.models import State
+from billblend_async.core.payout import Payout
+from billblend_async.core.responses import StatusAnswer, StatusReport
 from billblend_async.errors import ClosedError
-from billblend_async.keys import Credentials, RsaSigner
-from billblend_async.models import State
-from billblend_async.monitor import Monitor
-from billblend_async.payout import Payout
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.client import Client
+from billblend_async.gateway.credentials import Credentials, RsaSigner
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.orchestrator.monitor import Monitor
 
 GRAIN = 1e-5
 """More than the virtual clock's grain."""

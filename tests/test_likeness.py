@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from desk import Desk, open_desk
 
-from billblend_async.batch import Batch, read_batch
-from billblend_async.likeness import find_similar, shapes
-from billblend_async.wire import RequestKind
+from billblend_async.batch.likeness import find_similar, shapes
+from billblend_async.batch.parser import Batch, read_batch
+from billblend_async.gateway.wire import RequestKind
 
 HEADER = "client_orderid,amount,currency,account_number"
 FAST = ("--poll", "0.1:0.2")

@@ -19,7 +19,7 @@ from desk import ACCOUNTS, COMMAND, NAMES, Desk, ended, open_desk, pay_arguments
 from servers import Connection, Server
 from terminals import CTRL_C, CTRL_S, Terminal, on_terminal
 
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.wire import RequestKind
 
 FAST = ("--poll", "0.1:0.2")
 GOOD = "1234567890"

@@ -26,17 +26,17 @@ from payouts import (
 from virtual_time import run_virtual
 
 import billblend_async
-from billblend_async import logs
-from billblend_async.answers import Refused, Status, StatusReport
-from billblend_async.endpoint import answer_callback
+from billblend_async.core import logs
+from billblend_async.core.discrepancies import Finding
+from billblend_async.core.logs import FIELDS, fields, fields_of
+from billblend_async.core.machine import evolve
+from billblend_async.core.models import Alarm, Deadlines, Doubt, State
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import Refused, Status, StatusReport
 from billblend_async.errors import RequestNeeded
-from billblend_async.findings import Finding
-from billblend_async.logs import FIELDS, fields, fields_of
-from billblend_async.machine import evolve
-from billblend_async.models import Alarm, Deadlines, Doubt, State
-from billblend_async.monitor import Monitor
-from billblend_async.request import PayoutRequest
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.integrations.asgi import answer_callback
+from billblend_async.orchestrator.monitor import Monitor
 
 CHECK, PAY, STATUS = RequestKind.CHECK, RequestKind.PAY, RequestKind.STATUS
 PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}

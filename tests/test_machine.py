@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import attrs
 import pytest
+from diagram import diagram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from payouts import (
@@ -26,9 +27,8 @@ from payouts import (
     seen,
 )
 
-from billblend_async.answers import Status
-from billblend_async.diagram import diagram
-from billblend_async.events import (
+from billblend_async.core.discrepancies import MOST_ALIKE
+from billblend_async.core.events import (
     EVENTS,
     Acknowledged,
     Approved,
@@ -55,8 +55,7 @@ from billblend_async.events import (
     Validated,
     Withdrawn,
 )
-from billblend_async.findings import MOST_ALIKE
-from billblend_async.machine import (
+from billblend_async.core.machine import (
     MOST_CHECKS,
     NOT_SEEN_FOR,
     NOT_SEEN_TIMES,
@@ -74,8 +73,9 @@ from billblend_async.machine import (
     next_command,
     open_payout,
 )
-from billblend_async.models import Alarm, Doubt, Flow, OpenReason, State
-from billblend_async.payout import FRESH_FOR, acknowledgement, deadline, outcome
+from billblend_async.core.models import Alarm, Doubt, Flow, OpenReason, State
+from billblend_async.core.payout import FRESH_FOR, acknowledgement, deadline, outcome
+from billblend_async.core.responses import Status
 
 LATE = START + 1000.0
 SEEN = seen(LATE)

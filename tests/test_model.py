@@ -17,16 +17,9 @@ import pytest
 from small_world import LONG_AGO, NOW, Moment, Rules, World
 from walks import Found, stuck, walk
 
-from billblend_async import machine
-from billblend_async.answers import (
-    NoAnswer,
-    NotFound,
-    SendAnswer,
-    StatusAnswer,
-    StatusReport,
-)
-from billblend_async.commands import Command, Pay, next_command
-from billblend_async.events import (
+from billblend_async.core import machine
+from billblend_async.core.commands import Command, Pay, next_command
+from billblend_async.core.events import (
     Acknowledged,
     Checked,
     CheckStarted,
@@ -40,9 +33,16 @@ from billblend_async.events import (
     Rejected,
     Released,
 )
-from billblend_async.machine import TRANSITIONS, event_for, evolve
-from billblend_async.models import Doubt, Flow, State
-from billblend_async.payout import Payout, is_fresh
+from billblend_async.core.machine import TRANSITIONS, event_for, evolve
+from billblend_async.core.models import Doubt, Flow, State
+from billblend_async.core.payout import Payout, is_fresh
+from billblend_async.core.responses import (
+    NoAnswer,
+    NotFound,
+    SendAnswer,
+    StatusAnswer,
+    StatusReport,
+)
 
 REAL: Final = {"NOT_SEEN_TIMES": machine.NOT_SEEN_TIMES, "MOST_CHECKS": machine.MOST_CHECKS}
 SMALL: Final = {"NOT_SEEN_TIMES": 2, "MOST_CHECKS": 2}

@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billblend_async.answers import Status
-from billblend_async.errors import ConfigurationError, PayoutConflict
-from billblend_async.models import (
+from billblend_async.core.models import (
     Alarm,
     Deadlines,
     Doubt,
@@ -23,6 +21,8 @@ from billblend_async.models import (
     is_loopback,
     is_safe_link,
 )
+from billblend_async.core.responses import Status
+from billblend_async.errors import ConfigurationError, PayoutConflict
 
 SANDBOX = "https://sandbox.billblend.com/checkout"
 PRODUCTION = "https://pay.billblend.com/checkout"

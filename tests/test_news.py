@@ -6,17 +6,7 @@ from typing import Any
 import pytest
 from payouts import LINK, ORDER, START, doubtful, fold, payout_in
 
-from billblend_async.answers import (
-    Accepted,
-    NoAnswer,
-    NotFound,
-    NotSent,
-    Refused,
-    Status,
-    StatusReport,
-    Unknown,
-)
-from billblend_async.events import (
+from billblend_async.core.events import (
     Checked,
     CheckRefused,
     Finished,
@@ -31,7 +21,7 @@ from billblend_async.events import (
     Restored,
     Validated,
 )
-from billblend_async.machine import (
+from billblend_async.core.machine import (
     Ask,
     Check,
     Pay,
@@ -41,8 +31,18 @@ from billblend_async.machine import (
     evolve,
     next_command,
 )
-from billblend_async.models import Alarm, Doubt, Flow, State
-from billblend_async.payout import outcome
+from billblend_async.core.models import Alarm, Doubt, Flow, State
+from billblend_async.core.payout import outcome
+from billblend_async.core.responses import (
+    Accepted,
+    NoAnswer,
+    NotFound,
+    NotSent,
+    Refused,
+    Status,
+    StatusReport,
+    Unknown,
+)
 
 AT = START + 60.0
 ASK = Ask(ORDER)

@@ -20,9 +20,7 @@ from payouts import (
     seen,
 )
 
-from billblend_async.answers import NotFound, StatusAnswer
-from billblend_async.errors import DecisionRefused
-from billblend_async.events import (
+from billblend_async.core.events import (
     Approved,
     Checked,
     Closed,
@@ -32,10 +30,12 @@ from billblend_async.events import (
     Validated,
     Withdrawn,
 )
-from billblend_async.machine import RELEASE_AFTER, evolve
-from billblend_async.models import Alarm, Doubt, Flow, State
-from billblend_async.objections import is_out_of_date, object_to
-from billblend_async.payout import Payout
+from billblend_async.core.machine import RELEASE_AFTER, evolve
+from billblend_async.core.models import Alarm, Doubt, Flow, State
+from billblend_async.core.payout import Payout
+from billblend_async.core.responses import NotFound, StatusAnswer
+from billblend_async.errors import DecisionRefused
+from billblend_async.orchestrator.objections import is_out_of_date, object_to
 
 LATE: Final = START + 10_000
 WHO: Final[dict[str, Any]] = {"at": LATE, "who": "ann", "why": "asked"}

@@ -13,12 +13,12 @@ from payouts import payout_in, request
 from virtual_time import run_virtual
 
 from billblend_async import Observer
-from billblend_async.answers import Refused
-from billblend_async.events import CheckStarted, Event
-from billblend_async.models import Flow, State
-from billblend_async.monitor import Monitor
-from billblend_async.payout import Payout
-from billblend_async.wire import RequestKind
+from billblend_async.core.events import CheckStarted, Event
+from billblend_async.core.models import Flow, State
+from billblend_async.core.payout import Payout
+from billblend_async.core.responses import Refused
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.orchestrator.monitor import Monitor
 
 CHECK, PAY, STATUS = RequestKind.CHECK, RequestKind.PAY, RequestKind.STATUS
 HOOKS = ("joined", "changed", "overtaken", "asked", "sent", "left")
@@ -205,7 +205,7 @@ class TestFailures:
         def fail(_: logging.LogRecord) -> bool:
             raise RuntimeError
 
-        logger = logging.getLogger("billblend_async.monitor")
+        logger = logging.getLogger("billblend_async.orchestrator.monitor")
         logger.setLevel(logging.DEBUG)
         logger.addFilter(fail)
 

@@ -21,7 +21,11 @@ from house import house, virtually
 from payouts import request
 from virtual_time import run_virtual
 
-from billblend_async.answers import Refused, Unknown
+from billblend_async.core.events import CheckStarted, Event, PayNotSent, PayStarted, Released
+from billblend_async.core.machine import Payout
+from billblend_async.core.models import Deadlines, Doubt, Flow, OpenReason, Outcome, State
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import Refused, Unknown
 from billblend_async.errors import (
     ClosedError,
     JournalUnavailable,
@@ -29,16 +33,12 @@ from billblend_async.errors import (
     PayoutNotFound,
     RequestNeeded,
 )
-from billblend_async.events import CheckStarted, Event, PayNotSent, PayStarted, Released
-from billblend_async.machine import Payout
-from billblend_async.models import Deadlines, Doubt, Flow, OpenReason, Outcome, State
-from billblend_async.monitor import Monitor
-from billblend_async.orchestrator import Orchestrator
-from billblend_async.polling import Polling
-from billblend_async.request import PayoutRequest
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.orchestrator.monitor import Monitor
+from billblend_async.orchestrator.orchestrator import Orchestrator
+from billblend_async.orchestrator.polling import Polling
+from billblend_async.orchestrator.steps import Done, Waiting
 from billblend_async.sandbox import Gateway
-from billblend_async.steps import Done, Waiting
-from billblend_async.wire import RequestKind
 
 CHECK, PAY, STATUS = RequestKind.CHECK, RequestKind.PAY, RequestKind.STATUS
 

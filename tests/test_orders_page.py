@@ -18,11 +18,11 @@ from visits import (
     request_of,
 )
 
-from billblend_async.answers import Accepted, Unknown
-from billblend_async.models import Endpoint
+from billblend_async.core.models import Endpoint
+from billblend_async.core.responses import Accepted, Unknown
+from billblend_async.gateway.wire import RequestKind
 from billblend_async.sandbox import Sandbox
 from billblend_async.sandbox.scenarios import SCENARIOS
-from billblend_async.wire import RequestKind
 
 NAMES: Final = "#rows th span:first-child"
 

@@ -23,11 +23,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from payouts import LINK, finished, payout_in, request
 
 from billblend_async import OpenTelemetryObserver
-from billblend_async.answers import Status, StatusReport
-from billblend_async.models import Deadlines, Flow, State
-from billblend_async.monitor import Monitor
-from billblend_async.orchestrator import Orchestrator
-from billblend_async.wire import RequestKind
+from billblend_async.core.models import Deadlines, Flow, State
+from billblend_async.core.responses import Status, StatusReport
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.orchestrator.monitor import Monitor
+from billblend_async.orchestrator.orchestrator import Orchestrator
 
 CHECK, PAY, STATUS = RequestKind.CHECK, RequestKind.PAY, RequestKind.STATUS
 DECLINED, ERROR = "0987654321", "1987654321"
@@ -527,7 +527,7 @@ def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name, *rest)
 
-    monkeypatch.delitem(sys.modules, "billblend_async.otel")
+    monkeypatch.delitem(sys.modules, "billblend_async.integrations.otel")
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(ImportError, match=r"install billblend-async\[otel\]"):
-        importlib.import_module("billblend_async.otel")
+        importlib.import_module("billblend_async.integrations.otel")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from other_gateway import CONTROL, ENDINGS, ENDPOINT, LOGIN, other_gateway
 
-from billblend_async.keys import RsaSigner, make_private_key
+from billblend_async.gateway.credentials import RsaSigner, make_private_key
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from desk import Desk, open_desk
 
-from billblend_async import links
-from billblend_async.batch import read_batch
+from billblend_async.batch.parser import read_batch
+from billblend_async.cli import links
+from billblend_async.cli.run import Plan, run_batch
+from billblend_async.core.models import Outcome
+from billblend_async.core.request import PayoutRequest
 from billblend_async.errors import JournalUnavailable
-from billblend_async.models import Outcome
-from billblend_async.payroll import Plan, run_batch
-from billblend_async.places import FilePlace
-from billblend_async.polling import Polling
-from billblend_async.request import PayoutRequest
-from billblend_async.settings import read_settings
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.settings import read_settings
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.journal.location import FilePlace
+from billblend_async.orchestrator.polling import Polling
 
 GOOD, REDIRECT = "1234567890", "2000000001"
 

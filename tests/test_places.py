@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from billblend_async.errors import ConfigurationError
-from billblend_async.founding import found
-from billblend_async.places import (
+from billblend_async.journal.founding import found
+from billblend_async.journal.location import (
     JOURNAL_KEY,
     JOURNAL_SCHEMA,
     DatabasePlace,

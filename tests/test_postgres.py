@@ -19,6 +19,9 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from benchmarks.postgres import MISSING, Postgres, is_needed, running_postgres
+from billblend_async.core.events import CheckStarted
+from billblend_async.core.models import State
+from billblend_async.core.payout import open_payout
 from billblend_async.errors import (
     ClaimLost,
     ConfigurationError,
@@ -27,14 +30,11 @@ from billblend_async.errors import (
     JournalMismatch,
     JournalUnavailable,
 )
-from billblend_async.events import CheckStarted
-from billblend_async.journal import connections
+from billblend_async.journal import postgres_connection as connections
 from billblend_async.journal.migrations import MIGRATIONS, VERSION
 from billblend_async.journal.postgres import PostgresJournal
 from billblend_async.journal.postgres_reader import PostgresReader
 from billblend_async.journal.statements import Statements
-from billblend_async.models import State
-from billblend_async.payout import open_payout
 
 KEY = bytes(range(32))
 _OURS = "FROM pg_stat_activity WHERE application_name = 'billblend_async'"
@@ -186,7 +186,7 @@ async def test_older_tables_are_brought_forward(
     await journal.aclose()
     step = "ALTER TABLE {schema}.payouts ADD COLUMN note text"
     for name, value in {"MIGRATIONS": (*MIGRATIONS, (step,)), "VERSION": VERSION + 1}.items():
-        for module in ("statements", "readings"):
+        for module in ("statements", "postgres_store"):
             monkeypatch.setattr(f"billblend_async.journal.{module}.{name}", value, raising=False)
     with pytest.raises(JournalUnavailable, match="brings them forward"):
         await opened_journal(server, schema)

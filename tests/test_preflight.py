@@ -22,30 +22,25 @@ from openpyxl import Workbook, load_workbook
 from payouts import PATHS, START, fold, opened
 from rsa_keys import PEM_2048
 
-from billblend_async import preflight
-from billblend_async.batch import Batch, read_batch
-from billblend_async.cli import main
-from billblend_async.console import Patience
-from billblend_async.errors import (
-    ConfigurationError,
-    InvalidInput,
-    JournalDamaged,
-    JournalMismatch,
-)
-from billblend_async.events import Approved, Event, Released
-from billblend_async.intake import add_reading
+from billblend_async.batch.limits import Limits, add_limits, check_limits, limits_of
+from billblend_async.batch.parser import Batch, read_batch
+from billblend_async.batch.preflight import Survey, approvable, is_released, question, survey
+from billblend_async.cli import preflight
+from billblend_async.cli.console import Patience
+from billblend_async.cli.intake import add_reading
+from billblend_async.cli.main import main
+from billblend_async.cli.preflight import confirm, is_cleared
+from billblend_async.core.events import Approved, Event, Released
+from billblend_async.core.machine import evolve
+from billblend_async.core.models import Endpoint, Flow, State
+from billblend_async.core.notation import Notation
+from billblend_async.errors import ConfigurationError, InvalidInput, JournalDamaged, JournalMismatch
+from billblend_async.gateway.credentials import Credentials
+from billblend_async.gateway.settings import Settings
+from billblend_async.gateway.wire import RequestKind
 from billblend_async.journal import Owner
+from billblend_async.journal.location import FilePlace
 from billblend_async.journal.sqlite import SqliteJournal, journal_mode
-from billblend_async.keys import Credentials
-from billblend_async.limits import Limits, add_limits, check_limits, limits_of
-from billblend_async.machine import evolve
-from billblend_async.models import Endpoint, Flow, State
-from billblend_async.notation import Notation
-from billblend_async.places import FilePlace
-from billblend_async.preflight import confirm, is_cleared
-from billblend_async.settings import Settings
-from billblend_async.survey import Survey, approvable, is_released, question, survey
-from billblend_async.wire import RequestKind
 
 HEADER = "client_orderid,amount,currency,account_number"
 FAST = ("--poll", "0.1:0.2")

@@ -16,20 +16,15 @@ from journal_cases import LIVES, OWNER, any_life, grow, live
 from journals import mixed, write_journal
 from payouts import LINK, PATHS, opened
 
-from billblend_async.errors import (
-    ClosedError,
-    JournalDamaged,
-    JournalMismatch,
-    JournalUnavailable,
-)
-from billblend_async.events import Event, Opened
+from billblend_async.core.events import Event, Opened
+from billblend_async.core.models import State
+from billblend_async.core.payout import Payout
+from billblend_async.errors import ClosedError, JournalDamaged, JournalMismatch, JournalUnavailable
 from billblend_async.journal import Owner, reader
+from billblend_async.journal.codec import fold_events
 from billblend_async.journal.reader import SqliteReader
-from billblend_async.journal.records import fold_events
 from billblend_async.journal.smooth import fold_smooth
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.models import State
-from billblend_async.payout import Payout
 
 MODES = {"rollback": (3, 51, 2), "wal": (3, 51, 3)}
 

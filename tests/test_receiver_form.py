@@ -16,8 +16,8 @@ from visits import (
     report_of,
 )
 
+from billblend_async.gateway.signing import control_matches
 from billblend_async.sandbox import Sandbox
-from billblend_async.signing import control_matches
 
 
 @pytest_asyncio.fixture

@@ -12,10 +12,10 @@ from house import House, house, virtually
 from payouts import request
 from virtual_time import run_virtual
 
-from billblend_async.answers import Status, StatusReport
-from billblend_async.models import Deadlines, Doubt, OpenReason, Outcome, State
+from billblend_async.core.models import Deadlines, Doubt, OpenReason, Outcome, State
+from billblend_async.core.responses import Status, StatusReport
+from billblend_async.gateway.wire import RequestKind
 from billblend_async.sandbox import Gateway
-from billblend_async.wire import RequestKind
 
 ACCOUNT = "2000000001"
 ORDER = "6982864"

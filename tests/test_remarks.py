@@ -14,16 +14,16 @@ import pytest
 from desk import COMMAND, Desk, ended, open_desk
 from openpyxl import Workbook
 
-from billblend_async.batch import read_batch
-from billblend_async.currencies import CODES, EXPONENTS, PUBLISHED
+from billblend_async.batch.parser import read_batch
+from billblend_async.batch.remarks import remarks
+from billblend_async.cli.preflight import confirm
+from billblend_async.core.currencies import CODES, EXPONENTS, PUBLISHED
+from billblend_async.core.models import Endpoint
+from billblend_async.core.parameters import decimals
+from billblend_async.core.request import PARAMETERS, PayoutRequest
 from billblend_async.errors import ConfigurationError
-from billblend_async.models import Endpoint
-from billblend_async.parameters import decimals
-from billblend_async.places import FilePlace
-from billblend_async.preflight import confirm
-from billblend_async.remarks import remarks
-from billblend_async.request import PARAMETERS, PayoutRequest
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.journal.location import FilePlace
 
 FAST = ("--poll", "0.1:0.2")
 COLUMNS = "client_orderid,amount,currency,account_number,receiver_first_name,bank_name"

@@ -17,14 +17,14 @@ from payouts import (
     payout_in,
 )
 
-from billblend_async.cli import _parser
-from billblend_async.events import Acknowledged, Checked
-from billblend_async.machine import evolve
-from billblend_async.models import Alarm, Doubt, State
-from billblend_async.payout import Payout
-from billblend_async.remedies import remedies, remedies_of
-from billblend_async.standing import Line, line_of
-from billblend_async.summary import summarize
+from billblend_async.cli.main import _parser
+from billblend_async.core.events import Acknowledged, Checked
+from billblend_async.core.machine import evolve
+from billblend_async.core.models import Alarm, Doubt, State
+from billblend_async.core.payout import Payout
+from billblend_async.reporting.projection import Line, line_of
+from billblend_async.reporting.remedies import remedies, remedies_of
+from billblend_async.reporting.summary import summarize
 
 JOURNAL: Final = "my payouts/j'1.db"
 

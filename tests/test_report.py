@@ -18,8 +18,8 @@ from payouts import DOUBT_PATHS, LINK, PATHS, START, finished, opened
 from rich.console import Console
 from test_pages import Reader
 
-from billblend_async.cli import main
-from billblend_async.events import (
+from billblend_async.cli.main import main
+from billblend_async.core.events import (
     Approved,
     Checked,
     CheckStarted,
@@ -28,17 +28,17 @@ from billblend_async.events import (
     Restored,
     Withdrawn,
 )
-from billblend_async.journal.files import make_key
-from billblend_async.models import Doubt, State
-from billblend_async.places import FilePlace
-from billblend_async.reporting.page import HEADERS, report_page, trouble_page, watch_page
+from billblend_async.core.models import Doubt, State
+from billblend_async.core.words import duration, instant, legible, many, money
+from billblend_async.journal.key_file import make_key
+from billblend_async.journal.location import FilePlace
+from billblend_async.reporting.export import COLUMNS, sheet
+from billblend_async.reporting.html import HEADERS, report_page, trouble_page, watch_page
 from billblend_async.reporting.parts import MOST_LISTED
 from billblend_async.reporting.people import MOST_DECISIONS
-from billblend_async.reporting.sheet import COLUMNS, sheet
 from billblend_async.reporting.source import Choice, Report, Source
+from billblend_async.reporting.summary import LONGEST_GROUP
 from billblend_async.reporting.terminal import print_whole
-from billblend_async.reporting.words import duration, instant, legible, many, money
-from billblend_async.summary import LONGEST_GROUP
 
 AT: Final = START + 1000
 PAGES: Final[dict[str, Callable[[Report], str]]] = {"file": report_page, "live": watch_page}

@@ -12,8 +12,8 @@ from journals import mixed, write_journal
 from payouts import START
 from visits import LIGHT_OR_DARK, TOO_FAINT
 
-from billblend_async.places import FilePlace
-from billblend_async.reporting.page import report_page
+from billblend_async.journal.location import FilePlace
+from billblend_async.reporting.html import report_page
 from billblend_async.reporting.source import Source
 
 SIZES: Final = (10, 10_000)

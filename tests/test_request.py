@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from billblend_async.core.parameters import Kind, amount_text
+from billblend_async.core.request import PARAMETER_NAMES, PARAMETERS, PayoutRequest
 from billblend_async.errors import InvalidInput, Problem
-from billblend_async.parameters import Kind, amount_text
-from billblend_async.request import PARAMETER_NAMES, PARAMETERS, PayoutRequest
 
 words = re.compile(r"\w+").findall
 

@@ -14,14 +14,14 @@ import attrs
 import pytest
 from openpyxl import load_workbook
 
-from billblend_async.answers import Status
-from billblend_async.batch import RESULT_COLUMNS, Batch, Row, read_batch
+from billblend_async.batch.parser import RESULT_COLUMNS, Batch, Row, read_batch
+from billblend_async.batch.results import are_results, check_ending, write_results
+from billblend_async.core.models import OpenReason, Outcome, State
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import Status
 from billblend_async.errors import ConfigurationError, InvalidInput
-from billblend_async.formulas import harmless
-from billblend_async.models import OpenReason, Outcome, State
-from billblend_async.replacement import remove_leftovers
-from billblend_async.request import PayoutRequest
-from billblend_async.results import are_results, check_ending, write_results
+from billblend_async.reporting.formulas import harmless
+from billblend_async.reporting.replacement import remove_leftovers
 
 HEADER = "client_orderid,amount,currency,account_number"
 ADDED = ",".join(RESULT_COLUMNS)

@@ -16,7 +16,9 @@ from house import House, house, virtually, virtually_alone
 from payouts import request
 from virtual_time import run_virtual
 
-from billblend_async.answers import NoAnswer
+from billblend_async.core.models import Doubt, Flow, OpenReason, Outcome, State
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import NoAnswer
 from billblend_async.errors import (
     DecisionRefused,
     InvalidInput,
@@ -24,10 +26,8 @@ from billblend_async.errors import (
     PayoutNotFound,
     RequestNeeded,
 )
-from billblend_async.models import Doubt, Flow, OpenReason, Outcome, State
-from billblend_async.request import PayoutRequest
+from billblend_async.gateway.wire import RequestKind
 from billblend_async.sandbox import Gateway
-from billblend_async.wire import RequestKind
 
 CHECK, PAY = RequestKind.CHECK, RequestKind.PAY
 VAGUE = Fault(reaches=False, answer=NoAnswer("error 102", readable=True))
@@ -56,7 +56,7 @@ class TestOlderIds:
         async def main() -> None:
             client, journal = FakeClient(), MemoryJournal()
             with monkeypatch.context() as older:  # it could be made once
-                older.setattr("billblend_async.request.check_id", lambda _: None)
+                older.setattr("billblend_async.core.request.check_id", lambda _: None)
                 async with house(client, journal) as h:
                     await leave_after(h, 0.5, name)
             assert "Checked" in [type(event).__name__ for event in journal.events[name]]

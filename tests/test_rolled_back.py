@@ -21,18 +21,18 @@ from payouts import PATHS, START, opened
 from rolling_back import STEPS, WAYS
 
 from billblend_async import Client, Credentials, Orchestrator, PayoutRequest, Polling
-from billblend_async.batch import read_batch
+from billblend_async.batch.parser import read_batch
+from billblend_async.cli.links import Links
+from billblend_async.core.events import PayStarted
+from billblend_async.core.models import Doubt, State
 from billblend_async.errors import JournalDamaged, JournalMismatch, JournalRolledBack
-from billblend_async.events import PayStarted
+from billblend_async.gateway.wire import RequestKind
 from billblend_async.journal.inspection import Inspection, inspect_journal
 from billblend_async.journal.reader import SqliteReader
 from billblend_async.journal.siblings import make_mark, mark_file
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.links import Links
-from billblend_async.models import Doubt, State
-from billblend_async.redirects import OnRedirect
+from billblend_async.orchestrator.redirects import OnRedirect
 from billblend_async.sandbox import Sandbox
-from billblend_async.wire import RequestKind
 
 UNSAFE_WAL, SAFE_WAL = (3, 51, 2), (3, 51, 3)
 FAST = ("--poll", "0.1:0.2", "--deadline", "doubt=2")
@@ -222,7 +222,7 @@ async def test_where_nothing_can_be_written(path: Path, monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("billblend_async.journal.database.make_mark", fail)
+    monkeypatch.setattr("billblend_async.journal.sqlite_database.make_mark", fail)
     path.write_bytes(b"")
     with pytest.raises(JournalRolledBack, match="could not be marked") as caught:
         await journal.accept(opened("new"))
@@ -243,7 +243,7 @@ async def test_the_mark_alone_cannot_be_written(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("billblend_async.journal.database.make_mark", fail)
+    monkeypatch.setattr("billblend_async.journal.sqlite_database.make_mark", fail)
     WAYS["cp"](night, path)
     with pytest.raises(JournalRolledBack) as caught:
         await journal.accept(opened("new"))
@@ -496,7 +496,7 @@ async def test_no_links_are_written_of_an_older_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While payouts run, results with links are written, and none once the journal is older."""
-    monkeypatch.setattr("billblend_async.links._BETWEEN_RESULTS", 0.05)
+    monkeypatch.setattr("billblend_async.cli.links._BETWEEN_RESULTS", 0.05)
     path, out, file = (tmp_path / name for name in ("payouts.db", "out.csv", "payouts.csv"))
     file.write_text("client_orderid,amount,currency,account_number\npo-1,1,EUR,2000000001\n")
     batch = read_batch(file)

@@ -42,11 +42,11 @@ from merchants import (
 
 from billblend_async import sandbox as door
 from billblend_async.errors import ClosedError, ConfigurationError
+from billblend_async.gateway.wire import FORM, RequestKind, read_reply
 from billblend_async.sandbox.app import LONGEST_BODY, Merchant
 from billblend_async.sandbox.gateway import Gateway, LedgerEntry, RequestSeen
 from billblend_async.sandbox.server import Sandbox
 from billblend_async.sandbox.wire import build_answer
-from billblend_async.wire import FORM, RequestKind, read_reply
 
 
 class TestOrders:

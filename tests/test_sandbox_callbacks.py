@@ -14,9 +14,9 @@ from merchants import FIRST, SECRET, check, pay, payout, until
 from rsa_keys import PEM_2048
 from servers import Connection, Received, Server, http_answer
 
-from billblend_async.sandbox.postman import MOST_TRIES, Delivery
+from billblend_async.gateway.signing import control
+from billblend_async.sandbox.callbacks import MOST_TRIES, Delivery
 from billblend_async.sandbox.server import Sandbox
-from billblend_async.signing import control
 
 Answers = Callable[[int], int]
 STEADY = 0.99

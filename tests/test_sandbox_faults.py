@@ -13,9 +13,9 @@ from merchants import FIRST, LOGIN, REQUEST, SECRET, Caller, is_denied, until
 from rsa_keys import PEM_2048
 
 from billblend_async.errors import ConfigurationError
+from billblend_async.gateway.wire import read_reply
 from billblend_async.sandbox.faults import FAULTS, FaultKind, Faults, Strike, Switch, read_switch
 from billblend_async.sandbox.server import Sandbox
-from billblend_async.wire import read_reply
 
 COMMANDS = ("payout-check", "payout-pay", "payout", "status")
 

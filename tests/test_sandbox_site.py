@@ -11,10 +11,10 @@ import pytest
 from merchants import AT, FIRST, SECRET, Caller, Clock, Unserved, check, pay, payout
 from rsa_keys import PEM_2048
 
+from billblend_async.gateway.signing import control
 from billblend_async.sandbox.faults import FAULTS
 from billblend_async.sandbox.gateway import Gateway
 from billblend_async.sandbox.pages import HEADERS
-from billblend_async.signing import control
 
 ROOT = "http://127.0.0.1:8080"
 REDIRECT = "2000000001"

@@ -45,21 +45,21 @@ from rich.console import Console
 
 import billblend_async
 from billblend_async import Observer, OpenTelemetryObserver
-from billblend_async.answers import StatusReport
-from billblend_async.batch import read_batch
-from billblend_async.client import Client
+from billblend_async.batch.parser import read_batch
+from billblend_async.core.events import Event
+from billblend_async.core.models import Deadlines, Flow, OpenReason, Outcome, State
+from billblend_async.core.payout import Payout
+from billblend_async.core.payout import outcome as outcome_of
+from billblend_async.core.request import PARAMETERS, PayoutRequest
+from billblend_async.core.responses import StatusReport
 from billblend_async.errors import BillblendError, InvalidInput, JournalError
-from billblend_async.events import Event
-from billblend_async.exchange import Timeouts
+from billblend_async.gateway.client import Client
+from billblend_async.gateway.credentials import Credentials
+from billblend_async.gateway.exchange import Timeouts
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.keys import Credentials
-from billblend_async.models import Deadlines, Flow, OpenReason, Outcome, State
-from billblend_async.orchestrator import Orchestrator
-from billblend_async.payout import Payout
-from billblend_async.payout import outcome as outcome_of
-from billblend_async.polling import Polling
-from billblend_async.report import print_outcome, print_problems, print_report
-from billblend_async.request import PARAMETERS, PayoutRequest
+from billblend_async.orchestrator.orchestrator import Orchestrator
+from billblend_async.orchestrator.polling import Polling
+from billblend_async.reporting.report import print_outcome, print_problems, print_report
 
 PEOPLE = frozenset(RECEIVER) - TOKENS
 WAYS = (*ENDINGS, "redirect", "refused", *LOST, *(f"pay{way}" for way in LOST))

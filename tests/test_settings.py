@@ -8,9 +8,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from billblend_async.core.models import Endpoint
 from billblend_async.errors import ConfigurationError
-from billblend_async.models import Endpoint
-from billblend_async.settings import Settings, read_settings
+from billblend_async.gateway.settings import Settings, read_settings
 
 SECRET = "hush-4929"
 PASSWORD = "correct horse"

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from openpyxl import Workbook, load_workbook
 
-from billblend_async.batch import Batch, read_batch
+from billblend_async.batch.parser import Batch, read_batch
+from billblend_async.batch.workbook import column_letters
 from billblend_async.errors import ConfigurationError, InvalidInput
-from billblend_async.workbook import column_letters
 
 COLUMNS = ("client_orderid", "amount", "currency", "account_number")
 GOOD = ("po-1", "10.42", "USD", "0012345678")

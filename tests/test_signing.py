@@ -20,8 +20,8 @@ from oauthlib.oauth1.rfc5849 import signature as oracle
 from oauthlib.oauth1.rfc5849.utils import escape
 
 from billblend_async.errors import ConfigurationError, InvalidInput, VerificationFailed
-from billblend_async.keys import Credentials, RsaSigner, Signer
-from billblend_async.signing import (
+from billblend_async.gateway.credentials import Credentials, RsaSigner, Signer
+from billblend_async.gateway.signing import (
     authorization,
     base_string,
     body_parameters,

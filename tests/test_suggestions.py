@@ -4,8 +4,8 @@ import pytest
 from command_words import PARSERS, below
 from leaks import CARD
 
-from billblend_async.cli import main
-from billblend_async.guidance import nearest
+from billblend_async.cli.guidance import nearest
+from billblend_async.cli.main import main
 
 
 def said(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -93,7 +93,7 @@ def test_passwords_stay_hidden(capsys: pytest.CaptureFixture[str], value: str) -
 
 def test_sign(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The command that takes any parameter tells a mistyped option from one, too."""
-    monkeypatch.setattr("billblend_async.builder.read_settings", lambda _: None)
+    monkeypatch.setattr("billblend_async.cli.sign.read_settings", lambda _: None)
 
     assert 3 == main(["sign", "payout", "client_orderid=po-1", f"--noce={CARD}", "-x=1"])
     assert [

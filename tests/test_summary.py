@@ -18,12 +18,12 @@ from payouts import (
     seen,
 )
 
-from billblend_async.events import CheckStarted, Rejected, Released
-from billblend_async.machine import evolve
-from billblend_async.models import Alarm, Doubt, Flow, State
-from billblend_async.payout import Payout
-from billblend_async.standing import line_of
-from billblend_async.summary import LONGEST_GROUP, MOST_REASONS, Summary, summarize
+from billblend_async.core.events import CheckStarted, Rejected, Released
+from billblend_async.core.machine import evolve
+from billblend_async.core.models import Alarm, Doubt, Flow, State
+from billblend_async.core.payout import Payout
+from billblend_async.reporting.projection import line_of
+from billblend_async.reporting.summary import LONGEST_GROUP, MOST_REASONS, Summary, summarize
 
 
 def summed(*payouts: Payout, at: float = START + 100) -> Summary:

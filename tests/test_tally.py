@@ -10,13 +10,13 @@ import attrs
 import pytest
 from payouts import DOUBT_PATHS, PATHS, START, finished, fold, opened, payout_in, request, seen
 
+from billblend_async.batch.progress import Tally
+from billblend_async.batch.snapshot import Group, Phase
+from billblend_async.core.events import Approved, Event
+from billblend_async.core.machine import Payout, evolve, open_payout
+from billblend_async.core.models import Alarm, Doubt, Flow, OpenReason, Outcome, State
+from billblend_async.core.payout import not_taken, outcome
 from billblend_async.errors import PayoutConflict, SendingStopped
-from billblend_async.events import Approved, Event
-from billblend_async.machine import Payout, evolve, open_payout
-from billblend_async.models import Alarm, Doubt, Flow, OpenReason, Outcome, State
-from billblend_async.payout import not_taken, outcome
-from billblend_async.snapshot import Group, Phase
-from billblend_async.tally import Tally
 
 EVENT = opened()
 

@@ -154,7 +154,7 @@ class TestSessions:
                 heavy = {"asyncio", "attrs", "cryptography", "httpx", "sqlite3", "starlette"}
                 ours = {name for name in sys.modules if name.startswith("billblend_async.")}
                 assert heavy & sys.modules.keys() == set()
-                assert ours == {"billblend_async.extras", "billblend_async.testing"}
+                assert ours == {"billblend_async.testing"}
         """)
 
         session().assert_outcomes(passed=1)

@@ -15,18 +15,18 @@ from desk import ROOT, Desk, ended, open_desk
 from payouts import PATHS, START, fold, opened, request
 from rich.console import Console
 
-from billblend_async.batch import read_batch
-from billblend_async.events import Approved
+from billblend_async.batch.limits import Limits, check_limits
+from billblend_async.batch.parser import read_batch
+from billblend_async.batch.preflight import Group, question
+from billblend_async.batch.progress import Tally
+from billblend_async.cli.display import PlainLines
+from billblend_async.cli.screen import Frame
+from billblend_async.core.events import Approved
+from billblend_async.core.machine import evolve
+from billblend_async.core.models import State
+from billblend_async.core.notation import Notation
 from billblend_async.journal import Owner
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.limits import Limits, check_limits
-from billblend_async.lines import PlainLines
-from billblend_async.machine import evolve
-from billblend_async.models import State
-from billblend_async.notation import Notation
-from billblend_async.screen import Frame
-from billblend_async.survey import Group, question
-from billblend_async.tally import Tally
 
 FAST = ("--poll", "0.1:0.2")
 PATHS_OF_RUN = ("--journal", "payouts.db", "--out", "results.csv")

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from rsa_keys import private_key, public_pem
 from servers import GatewayServer, Received, verified
 
-from billblend_async.departure import Departure, MayNotLeave
 from billblend_async.errors import (
     BillblendError,
     ClaimLost,
@@ -30,11 +29,12 @@ from billblend_async.errors import (
     JournalUnavailable,
     SigningFailed,
 )
-from billblend_async.exchange import LONGEST_ANSWER, Failure, Reply, Timeouts
-from billblend_async.keys import Credentials, RsaSigner, Signer
-from billblend_async.lane import Lane
-from billblend_async.signing import body_parameters, verify_authorization
-from billblend_async.transport import HttpxSender, SigningTransport, check_url
+from billblend_async.gateway.credentials import Credentials, RsaSigner, Signer
+from billblend_async.gateway.departure import Departure, MayNotLeave
+from billblend_async.gateway.exchange import LONGEST_ANSWER, Failure, Reply, Timeouts
+from billblend_async.gateway.httpx_transport import HttpxSender, SigningTransport, check_url
+from billblend_async.gateway.lane import Lane
+from billblend_async.gateway.signing import body_parameters, verify_authorization
 
 LOGIN = "acme/corp é"
 URL = "https://sandbox.billblend.com/checkout/api/v4/payout/39915"

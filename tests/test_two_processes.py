@@ -8,7 +8,7 @@ import pytest
 from desk import ACCOUNTS, Desk, ended, ended_when_quiet, open_desk
 from truth import assert_true
 
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.wire import RequestKind
 
 
 @pytest.fixture

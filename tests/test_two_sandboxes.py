@@ -10,14 +10,14 @@ from command_words import PARSERS
 from manual import PAGES, ROOT, prose
 from rsa_keys import PEM_2048
 
-from billblend_async.batch import read_batch
-from billblend_async.doctor.network import other_sandbox
-from billblend_async.doctor.papers import examine_papers
-from billblend_async.keys import Credentials
-from billblend_async.models import Endpoint, Flow, is_own_sandbox, moves_real_money, place_of
-from billblend_async.places import FilePlace
-from billblend_async.preflight import confirm, is_cleared
-from billblend_async.settings import Settings
+from billblend_async.batch.parser import read_batch
+from billblend_async.cli.doctor.network import other_sandbox
+from billblend_async.cli.doctor.papers import examine_papers
+from billblend_async.cli.preflight import confirm, is_cleared
+from billblend_async.core.models import Endpoint, Flow, is_own_sandbox, moves_real_money, place_of
+from billblend_async.gateway.credentials import Credentials
+from billblend_async.gateway.settings import Settings
+from billblend_async.journal.location import FilePlace
 
 PLACE = FilePlace(Path("payouts.db"))
 OWN = "https://sandbox.billblend.com/checkout"

@@ -16,7 +16,7 @@ from billblend_async import (
     State,
     read_final_redirect,
 )
-from billblend_async.events import CalledBack
+from billblend_async.core.events import CalledBack
 from billblend_async.sandbox import Sandbox
 from billblend_async.server import Server, take_port
 

@@ -17,12 +17,12 @@ from journals import mixed, write_journal
 from payouts import DOUBT_PATHS, PATHS, START, opened
 from visits import LIGHT_OR_DARK, assert_legible
 
+from billblend_async.core.models import Doubt, State
 from billblend_async.errors import ConfigurationError
+from billblend_async.journal.location import FilePlace
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.models import Doubt, State
-from billblend_async.places import FilePlace
+from billblend_async.reporting.dashboard import Watch
 from billblend_async.reporting.source import Choice
-from billblend_async.reporting.watching import Watch
 
 AT = START + 1000
 

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billblend_async.answers import (
+from billblend_async.core.models import Endpoint
+from billblend_async.core.parameters import mask_digits
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import (
     Accepted,
     NoAnswer,
     NotFound,
@@ -21,11 +24,7 @@ from billblend_async.answers import (
     Unknown,
 )
 from billblend_async.errors import InvalidInput, UnreadableAnswer
-from billblend_async.models import Endpoint
-from billblend_async.parameters import mask_digits
-from billblend_async.request import PayoutRequest
-from billblend_async.sandbox.wire import build_answer, read_form, read_payout, read_url_path
-from billblend_async.wire import (
+from billblend_async.gateway.wire import (
     FORM,
     RequestKind,
     build_form,
@@ -38,6 +37,7 @@ from billblend_async.wire import (
     status_control_parts,
     url_path,
 )
+from billblend_async.sandbox.wire import build_answer, read_form, read_payout, read_url_path
 
 # The gateway's own example, document 3.24: a body of 150 bytes and an answer of 137.
 REQUEST_BODY = (

@@ -8,8 +8,8 @@ from pathlib import Path
 import attrs
 from desk import Desk
 
-from billblend_async.batch import read_batch
-from billblend_async.events import (
+from billblend_async.batch.parser import read_batch
+from billblend_async.core.events import (
     Checked,
     CheckNotSent,
     CheckStarted,
@@ -20,14 +20,14 @@ from billblend_async.events import (
     PayStarted,
     Released,
 )
+from billblend_async.core.machine import Payout
+from billblend_async.core.models import Outcome, State
+from billblend_async.core.payout import outcome
+from billblend_async.core.request import PayoutRequest
+from billblend_async.gateway.wire import RequestKind
 from billblend_async.journal import Owner
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.machine import Payout
-from billblend_async.models import Outcome, State
-from billblend_async.payout import outcome
-from billblend_async.request import PayoutRequest
 from billblend_async.sandbox.gateway import Gateway, RequestSeen
-from billblend_async.wire import RequestKind
 
 NOT_SEEN_FOR, NOT_SEEN_TIMES = 30.0, 5
 """Rule 4's own numbers, written once more: the library's might be wrong."""

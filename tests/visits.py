@@ -8,7 +8,7 @@ from typing import Any, Final
 from browser import Browser
 
 from billblend_async import Client, Credentials, PayoutRequest, StatusReport
-from billblend_async.answers import Accepted
+from billblend_async.core.responses import Accepted
 from billblend_async.sandbox import Sandbox
 
 ASKS_RECEIVER: Final = "2000000001"

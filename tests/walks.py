@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 from small_world import Broken, Moment, World
 
-from billblend_async.models import State
+from billblend_async.core.models import State
 
 
 class Found(Exception):

@@ -13,8 +13,8 @@ from typing import Final
 from dbos import DBOS
 
 from billblend_async import Orchestrator, Payout, PayoutRequest, Status
-from billblend_async.engines.dbos import DbosEngine
-from billblend_async.events import Event
+from billblend_async.core.events import Event
+from billblend_async.integrations.dbos import DbosEngine
 
 from ..settings import Gap, Settings
 from .forms import payout_request

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from billblend_async import RsaSigner
-from billblend_async.signing import authorization
+from billblend_async.gateway.signing import authorization
 
 from ..gateway import DUE
 from ..settings import Gap, Settings

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 from billblend_async import Flow, Owner, SqliteJournal
-from billblend_async.events import Opened
+from billblend_async.core.events import Opened
 from billblend_async.journal import handle
 
 from ..row import Row

@@ -7,11 +7,11 @@ from importlib.util import find_spec
 import attrs
 
 from billblend_async import RsaSigner
-from billblend_async.events import CheckStarted
-from billblend_async.keys import make_private_key
-from billblend_async.machine import evolve, open_payout
-from billblend_async.signing import authorization
-from billblend_async.wire import build_form, build_payout
+from billblend_async.core.events import CheckStarted
+from billblend_async.core.machine import evolve, open_payout
+from billblend_async.gateway.credentials import make_private_key
+from billblend_async.gateway.signing import authorization
+from billblend_async.gateway.wire import build_form, build_payout
 
 from ..contestants.forms import CHECK, FORM, payout_request
 from ..row import Row

@@ -5,9 +5,9 @@ from typing import Protocol
 
 import attrs
 
-from ..events import Event, Opened
-from ..models import State
-from ..payout import Payout
+from ..core.events import Event, Opened
+from ..core.models import State
+from ..core.payout import Payout
 
 __all__ = ["Journal", "Owner"]
 

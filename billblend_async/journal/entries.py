@@ -5,11 +5,11 @@ from typing import Final
 
 import attrs
 
+from ..core.events import Event
+from ..core.models import State
+from ..core.payout import Payout
 from ..errors import JournalDamaged
-from ..events import Event
-from ..models import State
-from ..payout import Payout
-from .records import erase_secrets, fold_events, read_sealed, seal_event, write_event
+from .codec import erase_secrets, fold_events, read_sealed, seal_event, write_event
 
 __all__ = ["Entry", "Found", "Record", "Written", "make_entry", "read_found"]
 

@@ -9,10 +9,10 @@ from typing import Final
 
 import attrs
 
-from ..models import State
+from ..core.models import State
 from . import Owner
-from .files import check_of
 from .handle import journal_mode
+from .key_file import check_of
 from .siblings import find_key, is_marked, itself, key_file
 from .tables import AUDIT, BINDS, TABLES, VERSION
 

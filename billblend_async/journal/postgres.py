@@ -8,6 +8,10 @@ from typing import Final, TypeVar
 
 import attrs
 
+from ..core.events import Event, Opened, Restored
+from ..core.machine import evolve
+from ..core.models import State
+from ..core.payout import Payout, open_payout
 from ..errors import (
     BillblendError,
     ClaimLost,
@@ -19,16 +23,12 @@ from ..errors import (
     JournalRolledBack,
     Problem,
 )
-from ..events import Event, Opened, Restored
-from ..machine import evolve
-from ..models import State
-from ..payout import Payout, open_payout
 from . import Owner
 from .attempts import Attempts
-from .connections import OwnPool, Pool, describe
 from .entries import Entry, Found, Written, make_entry, read_found
-from .files import check_of
-from .groups import Groups
+from .group_commit import Groups
+from .key_file import check_of
+from .postgres_connection import OwnPool, Pool, describe
 from .queries import check_schema
 from .statements import Statements
 

@@ -12,17 +12,17 @@ from typing import Final, Self, TypeVar
 
 import attrs
 
+from ..core.models import State
+from ..core.payout import Payout
 from ..errors import ClosedError, JournalDamaged, JournalMismatch, JournalUnavailable
-from ..models import State
-from ..payout import Payout
 from . import Owner
 from .attempts import Attempts
-from .connections import OwnPool, describe
 from .entries import Found, read_found
-from .files import check_of
 from .inspection import Inspection
+from .key_file import check_of
+from .postgres_connection import OwnPool, describe
+from .postgres_store import Readings
 from .queries import check_schema
-from .readings import Readings
 
 __all__ = ["PostgresReader"]
 

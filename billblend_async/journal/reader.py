@@ -14,14 +14,14 @@ from typing import Final, Self
 
 import attrs
 
+from ..core.events import EVENTS
+from ..core.models import State
+from ..core.payout import Payout
 from ..errors import ClosedError, JournalDamaged, JournalMismatch, JournalUnavailable
-from ..events import EVENTS
-from ..models import State
-from ..payout import Payout
 from . import Owner
-from .files import check_of
+from .codec import fold_events, read_sealed
+from .key_file import check_of
 from .quiet import QuietFile
-from .records import fold_events, read_sealed
 from .siblings import find_key, has_key, is_marked, key_file
 from .smooth import fold_smooth
 from .tables import AUDIT, BINDS, TABLES, VERSION

@@ -5,15 +5,15 @@ Everything here runs inside a transaction, in the writer's thread.
 
 from typing import TYPE_CHECKING, Final
 
+from ..core.events import Event, Restored
+from ..core.machine import evolve
+from ..core.models import State
+from ..core.payout import Payout
 from ..errors import ClaimLost, JournalDamaged
-from ..events import Event, Restored
-from ..machine import evolve
-from ..models import State
-from ..payout import Payout
-from .records import fold_events, read_sealed, seal_event, write_event
+from .codec import fold_events, read_sealed, seal_event, write_event
 
 if TYPE_CHECKING:
-    from .database import Database
+    from .sqlite_database import Database
 
 __all__ = [
     "PAGE",

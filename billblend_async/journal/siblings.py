@@ -10,7 +10,7 @@ import math
 import os
 from pathlib import Path
 
-from .files import check_of, make_private, read_key, sync_directory
+from .key_file import check_of, make_private, read_key, sync_directory
 
 __all__ = [
     "find_key",

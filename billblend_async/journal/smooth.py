@@ -7,8 +7,7 @@ where ten thousand payouts are read only to be counted.
 from collections.abc import Sequence
 from typing import Final
 
-from ..answers import Status, is_later_transaction
-from ..events import (
+from ..core.events import (
     Checked,
     CheckStarted,
     Event,
@@ -18,8 +17,9 @@ from ..events import (
     PayStarted,
     Validated,
 )
-from ..models import Flow, State
-from ..payout import Payout
+from ..core.models import Flow, State
+from ..core.payout import Payout
+from ..core.responses import Status, is_later_transaction
 
 __all__ = ["fold_smooth"]
 

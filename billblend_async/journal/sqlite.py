@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
 from typing import Final, TypeVar
 
+from ..core.events import Event, Opened, Restored
+from ..core.models import State, moves_real_money
+from ..core.payout import Payout, open_payout
 from ..errors import ClosedError, ConfigurationError, InvalidInput, Problem
-from ..events import Event, Opened, Restored
-from ..models import State, moves_real_money
-from ..payout import Payout, open_payout
 from . import Owner
-from .database import Database
+from .codec import erase_secrets, seal_event, write_event
 from .handle import journal_mode
-from .records import erase_secrets, seal_event, write_event
 from .rows import PAGE, add_event, damaged, load_payout, mark_restored, read_page, write_news
+from .sqlite_database import Database
 from .writer import Writer
 
 __all__ = ["SqliteJournal", "journal_mode", "load_payout"]

@@ -6,10 +6,10 @@ from hashlib import blake2b
 from typing import Any
 
 from . import queries
-from .connections import Pool, Transaction
 from .entries import Entry, Found, Written
 from .migrations import MIGRATIONS, VERSION
-from .readings import Meta, Readings, version_of
+from .postgres_connection import Pool, Transaction
+from .postgres_store import Meta, Readings, version_of
 
 __all__ = ["Statements"]
 

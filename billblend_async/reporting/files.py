@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ConfigurationError
-from ..replacement import remove_leftovers, replacing
+from .replacement import remove_leftovers, replacing
 
 __all__ = ["check_target", "write_whole"]
 

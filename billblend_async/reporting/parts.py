@@ -5,16 +5,16 @@ from html import escape
 from itertools import accumulate
 from typing import Final
 
-from ..history import decided
-from ..models import State
-from ..standing import Line
-from ..summary import Summary
-from ..timeline import Spread, Timeline
+from ..core.descriptions import decided
+from ..core.models import State
+from ..core.words import duration, instant, legible, many, tone
 from .charts import bars, shares
 from .pieces import NONE, amount_of, breakable, folded, said, status_of
+from .projection import Line
 from .source import Report
+from .summary import Summary
 from .tables import NUMBER, Column, table
-from .words import duration, instant, legible, many, tone
+from .timeline import Spread, Timeline
 
 __all__ = [
     "MOST_LISTED",

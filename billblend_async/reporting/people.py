@@ -3,14 +3,14 @@
 from html import escape
 from typing import Final, Literal
 
-from ..history import decision_word, reason_of
-from ..remedies import remedies
-from ..summary import Group
+from ..core.descriptions import decision_word, reason_of
+from ..core.words import instant, legible, many
 from .pieces import NONE, amount_of, folded, said
+from .remedies import remedies
 from .source import Report
+from .summary import Group
 from .tables import NUMBER, Column, table
 from .verdicts import verdicts
-from .words import instant, legible, many
 
 __all__ = ["MOST_DECISIONS", "decisions", "left_to_do"]
 

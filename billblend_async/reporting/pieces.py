@@ -4,7 +4,7 @@ from decimal import Decimal
 from html import escape
 from typing import Final
 
-from .words import legible, money, tone
+from ..core.words import legible, money, tone
 
 __all__ = ["NONE", "amount_of", "breakable", "folded", "said", "status_of"]
 

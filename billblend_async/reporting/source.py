@@ -6,9 +6,9 @@ import attrs
 
 from ..errors import ConfigurationError
 from ..journal import Owner
-from ..places import Place, Reader
-from ..standing import Line, line_of
-from ..summary import Summary, summarize
+from ..journal.location import Place, Reader
+from .projection import Line, line_of
+from .summary import Summary, summarize
 
 __all__ = ["Choice", "Report", "Source"]
 

@@ -8,13 +8,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..history import decided
-from ..remedies import remedies
-from ..summary import Group, Summary
-from ..timeline import Timeline
+from ..core.descriptions import decided
+from ..core.words import duration, instant, legible, many, money, tone
+from .remedies import remedies
 from .source import Report
+from .summary import Group, Summary
+from .timeline import Timeline
 from .verdicts import verdicts
-from .words import duration, instant, legible, many, money, tone
 
 __all__ = ["print_whole"]
 

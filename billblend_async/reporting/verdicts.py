@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import attrs
 
-from ..events import Approved, Decision
-from ..standing import Line
-from .words import legible
+from ..core.events import Approved, Decision
+from ..core.words import legible
+from .projection import Line
 
 __all__ = ["Verdicts", "verdicts"]
 

@@ -18,25 +18,25 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from ..core.models import Endpoint
 from ..errors import InvalidInput, VerificationFailed
-from ..models import Endpoint
-from ..signing import (
+from ..gateway.signing import (
     body_parameters,
     control_matches,
     read_authorization,
     verify_authorization,
 )
-from ..wire import FORM, RequestKind, status_control_parts
+from ..gateway.wire import FORM, RequestKind, status_control_parts
+from .callbacks import Postman
 from .faults import FaultKind, Faults
 from .gateway import Gateway
 from .messages import answer, content_type, error_page, hang_up, read_body, requested_url
-from .postman import Postman
-from .site import Site
+from .web import Site
 from .wire import read_form, read_url_path
 
 __all__ = ["LONGEST_BODY", "PREFIX", "Merchant", "build_app"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("billblend_async.sandbox.app")
 
 LONGEST_BODY: Final = 1024 * 1024
 """Bytes of the longest request that is read."""

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import attrs
 
-from ..wire import RequestKind
+from ..gateway.wire import RequestKind
 from .orders import TransactionType
 
 __all__ = ["LedgerEntry", "Notice", "RequestSeen"]

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from ..errors import ConfigurationError
-from ..wire import RequestKind
+from ..gateway.wire import RequestKind
 
 __all__ = ["CALLBACK", "FAULTS", "FaultKind", "Faults", "Strike", "Switch", "read_switch"]
 

@@ -19,11 +19,11 @@ from typing import Final, Literal
 
 import attrs
 
-from ..answers import Status
+from ..core.models import Endpoint
+from ..core.parameters import amount_text
+from ..core.responses import Status
 from ..errors import InvalidInput, Problem
-from ..models import Endpoint
-from ..parameters import amount_text
-from ..wire import RequestKind
+from ..gateway.wire import RequestKind
 from .books import LedgerEntry, Notice, RequestSeen
 from .orders import Order, Reversal, TransactionType
 from .replies import acknowledgement, refusal, report

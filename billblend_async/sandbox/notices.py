@@ -4,8 +4,8 @@ Both carry the SHA-1 control over status, orderid, client_orderid and the mercha
 else in them is signed (documents 3.37 and 3.38).
 """
 
-from ..parameters import amount_text
-from ..signing import control
+from ..core.parameters import amount_text
+from ..gateway.signing import control
 from .orders import Order, TransactionType
 from .replies import processor_id
 

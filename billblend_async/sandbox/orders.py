@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import attrs
 
-from ..answers import Status
+from ..core.responses import Status
 from .scenarios import CANCELLED, PROCESSING, VALIDATED, VALIDATING, Scenario, Standing
 
 __all__ = ["Happening", "Order", "Reversal", "TransactionType"]

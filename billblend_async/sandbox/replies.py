@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from ..parameters import amount_text
+from ..core.parameters import amount_text
 from .orders import Order
 
 __all__ = ["acknowledgement", "processor_id", "refusal", "report"]

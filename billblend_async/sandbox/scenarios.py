@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from ..answers import Status
+from ..core.responses import Status
 
 __all__ = [
     "APPROVED",

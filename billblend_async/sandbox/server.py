@@ -13,14 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
+from ..core.models import Endpoint, is_loopback
 from ..errors import ClosedError, ConfigurationError
-from ..keys import Credentials, RsaSigner, make_private_key
-from ..models import Endpoint, is_loopback
+from ..gateway.credentials import Credentials, RsaSigner, make_private_key
 from ..server import Server, take_port
 from .app import PREFIX, Merchant, build_app
+from .callbacks import Delivery, Postman
 from .faults import Faults
 from .gateway import Gateway
-from .postman import Delivery, Postman
 from .scenarios import Scenario
 
 __all__ = ["Sandbox"]

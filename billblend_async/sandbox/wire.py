@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
+from ..core.models import Endpoint
+from ..core.request import PayoutRequest
 from ..errors import InvalidInput, Problem, UnreadableAnswer
-from ..models import Endpoint
-from ..request import PayoutRequest
-from ..wire import RequestKind, read_pairs
+from ..gateway.wire import RequestKind, read_pairs
 
 __all__ = ["build_answer", "read_form", "read_payout", "read_url_path"]
 

@@ -44,7 +44,7 @@ def __getattr__(name: str) -> object:
 @pytest.fixture(scope="session")
 def billblend_private_key() -> str:
     """The private key of the sandboxes' merchant as PEM, made once for the whole session."""
-    from ..keys import make_private_key
+    from ..gateway.credentials import make_private_key
 
     return make_private_key()
 

@@ -8,19 +8,19 @@ from typing import Any, Final, Literal, Self
 
 import attrs
 
-from ..client import Client
+from ..core.parameters import amount_text
 from ..errors import InvalidInput, Problem
+from ..gateway.client import Client
+from ..gateway.credentials import Credentials
 from ..journal import Journal
 from ..journal.sqlite import SqliteJournal
-from ..keys import Credentials
-from ..orchestrator import Orchestrator
-from ..parameters import amount_text
-from ..polling import Polling
+from ..orchestrator.orchestrator import Orchestrator
+from ..orchestrator.polling import Polling
 from ..sandbox import Sandbox
+from ..sandbox.callbacks import Delivery
 from ..sandbox.faults import Switch
 from ..sandbox.notices import callback, final_redirect
 from ..sandbox.orders import Order
-from ..sandbox.postman import Delivery
 from .thread import SandboxThread
 
 __all__ = ["QUICK", "BrowserPost", "RunningFaults", "RunningSandbox"]

@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Iterator
 
-from billblend_async.cli import _parser
+from billblend_async.cli.main import _parser
 
 __all__ = ["walk", "write"]
 

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Final
 
 import commands
 import picture
+from diagram import diagram
 from sphinx.util.typing import stringify_annotation
 
 import billblend_async
-from billblend_async import errors, logs
-from billblend_async.diagram import diagram
-from billblend_async.events import Event
-from billblend_async.models import Alarm, Doubt
-from billblend_async.request import PARAMETERS
+from billblend_async import errors
+from billblend_async.core import logs
+from billblend_async.core.events import Event
+from billblend_async.core.models import Alarm, Doubt
+from billblend_async.core.request import PARAMETERS
+from billblend_async.core.transitions import TRANSITIONS
 from billblend_async.sandbox.faults import FAULTS, FaultKind
 from billblend_async.sandbox.scenarios import SCENARIOS
-from billblend_async.transitions import TRANSITIONS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

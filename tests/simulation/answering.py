@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import attrs
 
-from billblend_async.exchange import LONGEST_ANSWER
+from billblend_async.gateway.exchange import LONGEST_ANSWER
 from billblend_async.sandbox.wire import build_answer
 
 from .fate import Fate

@@ -9,10 +9,10 @@ from typing import Any
 
 import attrs
 
-from billblend_async import driver, machine, news
-from billblend_async.answers import NotFound, NotSent, Refused, Status, Unknown
-from billblend_async.commands import Check, Pay, PayOut
-from billblend_async.events import (
+from billblend_async.core import machine, news
+from billblend_async.core.commands import Check, Pay, PayOut
+from billblend_async.core.discrepancies import Finding, with_finding
+from billblend_async.core.events import (
     Acknowledged,
     Checked,
     CheckNotSent,
@@ -25,9 +25,10 @@ from billblend_async.events import (
     TurnedAway,
     Withdrawn,
 )
-from billblend_async.findings import Finding, with_finding
-from billblend_async.models import Doubt, Flow, State
-from billblend_async.payout import Payout
+from billblend_async.core.models import Doubt, Flow, State
+from billblend_async.core.payout import Payout
+from billblend_async.core.responses import NotFound, NotSent, Refused, Status, Unknown
+from billblend_async.orchestrator import runner as driver
 
 from . import client, misbelief, misdeeds
 from .planting import BUGS, Garden, bug, planted

@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from billblend_async.answers import NoAnswer, NotSent, SendAnswer, StatusAnswer, Unknown
-from billblend_async.callbacks import Callback, verify_callback
-from billblend_async.exchange import Timeouts
-from billblend_async.lane import Lane
-from billblend_async.models import Endpoint
-from billblend_async.request import PayoutRequest
-from billblend_async.transport import AsyncTransport, HttpxSender
-from billblend_async.wire import RequestKind, read_send_answer, read_status_answer
+from billblend_async.core.models import Endpoint
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import NoAnswer, NotSent, SendAnswer, StatusAnswer, Unknown
+from billblend_async.gateway.callbacks import Callback, verify_callback
+from billblend_async.gateway.exchange import Timeouts
+from billblend_async.gateway.httpx_transport import AsyncTransport, HttpxSender
+from billblend_async.gateway.lane import Lane
+from billblend_async.gateway.wire import RequestKind, read_send_answer, read_status_answer
 
 from .coverage import PROBE_FAULTS, SEND_FAULTS, STATUS_FAULTS
 from .fate import Fate
@@ -42,7 +42,7 @@ MERCHANT_CONTROL = "AF4B5DE6-3468-424C-A922-C1DAD7CB4509"
 
 
 class SimulatedClient:
-    """A client of the adversarial gateway; see ``billblend_async.means.PayoutGateway``.
+    """A client of the adversarial gateway; see ``orchestrator.context.PayoutGateway``.
 
     Args:
         gateway: The gateway.

@@ -16,8 +16,8 @@ from typing import Final, Protocol
 
 import attrs
 
-from billblend_async.answers import Status
-from billblend_async.callbacks import Callback
+from billblend_async.core.responses import Status
+from billblend_async.gateway.callbacks import Callback
 
 from .fate import Fate
 from .gateway import Gateway

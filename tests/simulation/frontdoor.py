@@ -10,10 +10,10 @@ from typing import Final
 
 from rsa_keys import private_key
 
-from billblend_async.models import Endpoint
+from billblend_async.core.models import Endpoint
+from billblend_async.gateway.signing import body_parameters, control_matches, verify_authorization
+from billblend_async.gateway.wire import RequestKind, status_control_parts
 from billblend_async.sandbox.wire import read_form, read_payout, read_url_path
-from billblend_async.signing import body_parameters, control_matches, verify_authorization
-from billblend_async.wire import RequestKind, status_control_parts
 
 from .answering import Answer, pages, write_fields
 from .coverage import PROBE_FAULTS, SEND_FAULTS, STATUS_FAULTS

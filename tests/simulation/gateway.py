@@ -23,7 +23,7 @@ from contextvars import Context, copy_context
 from decimal import Decimal
 from typing import Final
 
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.wire import RequestKind
 
 from .fate import Fate
 from .loop import WHOSE, Mortal, SeededLoop

@@ -9,8 +9,7 @@ from typing import Final
 
 import attrs
 
-from billblend_async.answers import is_later_transaction
-from billblend_async.events import (
+from billblend_async.core.events import (
     Acknowledged,
     Approved,
     CalledBack,
@@ -33,10 +32,11 @@ from billblend_async.events import (
     TurnedAway,
     Withdrawn,
 )
-from billblend_async.journal.records import fold_events
-from billblend_async.models import Doubt, Flow, Outcome, State
-from billblend_async.payout import Payout
-from billblend_async.wire import RequestKind
+from billblend_async.core.models import Doubt, Flow, Outcome, State
+from billblend_async.core.payout import Payout
+from billblend_async.core.responses import is_later_transaction
+from billblend_async.gateway.wire import RequestKind
+from billblend_async.journal.codec import fold_events
 
 from .gateway import Gateway
 from .journal import Store

@@ -11,11 +11,11 @@ from typing import Final, Protocol, TypeVar
 
 import attrs
 
+from billblend_async.core.events import Event, Opened
+from billblend_async.core.models import State
+from billblend_async.core.payout import Payout, open_payout
 from billblend_async.errors import ClaimLost, ClosedError, JournalUnavailable
-from billblend_async.events import Event, Opened
 from billblend_async.journal import Owner
-from billblend_async.models import State
-from billblend_async.payout import Payout, open_payout
 
 from .coverage import JOURNAL_FAULTS
 from .fate import Fate

@@ -5,11 +5,18 @@ What is demanded here needs no books: only what is durable, and who did what bef
 
 from typing import Final, Protocol, runtime_checkable
 
-from billblend_async.callbacks import Callback
-from billblend_async.events import Approved, CalledBack, Event, Opened, RedirectRequired, Released
-from billblend_async.feed import Notice
-from billblend_async.models import State
-from billblend_async.payout import Payout
+from billblend_async.core.events import (
+    Approved,
+    CalledBack,
+    Event,
+    Opened,
+    RedirectRequired,
+    Released,
+)
+from billblend_async.core.models import State
+from billblend_async.core.payout import Payout
+from billblend_async.gateway.callbacks import Callback
+from billblend_async.orchestrator.feed import Notice
 
 from .journal import Store
 from .loop import Mortal, SeededLoop

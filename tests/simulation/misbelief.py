@@ -5,22 +5,27 @@ from typing import Any
 
 import attrs
 
-from billblend_async import (
+from billblend_async.core import machine, news
+from billblend_async.core.commands import next_command
+from billblend_async.core.events import Approved, CalledBack, Event
+from billblend_async.core.models import Outcome, State
+from billblend_async.core.payout import Payout
+from billblend_async.gateway.callbacks import Callback
+from billblend_async.orchestrator import (
     admission,
-    delivery,
-    driver,
-    machine,
-    means,
-    news,
     questions,
     redirects,
     timing,
 )
-from billblend_async.callbacks import Callback
-from billblend_async.commands import next_command
-from billblend_async.events import Approved, CalledBack, Event
-from billblend_async.models import Outcome, State
-from billblend_async.payout import Payout
+from billblend_async.orchestrator import (
+    context as means,
+)
+from billblend_async.orchestrator import (
+    inbox as delivery,
+)
+from billblend_async.orchestrator import (
+    runner as driver,
+)
 
 from .planting import Garden, bug
 

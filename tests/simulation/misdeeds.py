@@ -6,13 +6,16 @@ from typing import Any
 
 import attrs
 
-from billblend_async import commands, driver, lane, machine, means
-from billblend_async.answers import NotSent
-from billblend_async.commands import Check
+from billblend_async.core import commands, machine
+from billblend_async.core.commands import Check
+from billblend_async.core.events import CheckNotSent, CheckStarted, Event, PayNotSent, PayStarted
+from billblend_async.core.models import State
+from billblend_async.core.payout import FRESH_FOR, Payout
+from billblend_async.core.responses import NotSent
 from billblend_async.errors import ClaimLost, JournalUnavailable
-from billblend_async.events import CheckNotSent, CheckStarted, Event, PayNotSent, PayStarted
-from billblend_async.models import State
-from billblend_async.payout import FRESH_FOR, Payout
+from billblend_async.gateway import lane
+from billblend_async.orchestrator import context as means
+from billblend_async.orchestrator import runner as driver
 
 from . import client, journal
 from .planting import Garden, bug

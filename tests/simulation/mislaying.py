@@ -6,13 +6,14 @@ from typing import Any
 
 import attrs
 
-from billblend_async import driver
-from billblend_async.departure import Departure
+from billblend_async.core.payout import Payout, open_payout
 from billblend_async.errors import JournalUnavailable
-from billblend_async.journal import groups, postgres
-from billblend_async.journal.groups import Groups
+from billblend_async.gateway.departure import Departure
+from billblend_async.journal import group_commit as groups
+from billblend_async.journal import postgres
+from billblend_async.journal.group_commit import Groups
 from billblend_async.journal.postgres import PostgresJournal
-from billblend_async.payout import Payout, open_payout
+from billblend_async.orchestrator import runner as driver
 
 from . import server
 from .planting import Garden, shared_bug

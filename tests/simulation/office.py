@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from billblend_async.core.models import Doubt, Outcome, State
 from billblend_async.errors import (
     BillblendError,
     ClosedError,
@@ -14,8 +15,7 @@ from billblend_async.errors import (
     JournalError,
     PayoutNotFound,
 )
-from billblend_async.models import Doubt, Outcome, State
-from billblend_async.orchestrator import Orchestrator
+from billblend_async.orchestrator.orchestrator import Orchestrator
 
 if TYPE_CHECKING:
     from .process import Process

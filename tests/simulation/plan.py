@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 import attrs
 
-from billblend_async.models import Deadlines, Flow
-from billblend_async.request import PayoutRequest
+from billblend_async.core.models import Deadlines, Flow
+from billblend_async.core.request import PayoutRequest
 
 from .coverage import (
     CALLBACK_FAULTS,

@@ -5,8 +5,7 @@ import random
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from billblend_async.callbacks import Callback
-from billblend_async.endpoint import answer_callback
+from billblend_async.core.models import Outcome
 from billblend_async.errors import (
     ClosedError,
     DeliverAgain,
@@ -14,10 +13,11 @@ from billblend_async.errors import (
     PayoutNotFound,
     VerificationFailed,
 )
-from billblend_async.feed import Events
-from billblend_async.models import Outcome
-from billblend_async.orchestrator import Orchestrator
-from billblend_async.signing import control
+from billblend_async.gateway.callbacks import Callback
+from billblend_async.gateway.signing import control
+from billblend_async.integrations.asgi import answer_callback
+from billblend_async.orchestrator.feed import Events
+from billblend_async.orchestrator.orchestrator import Orchestrator
 
 from .frontdoor import CONTROL
 

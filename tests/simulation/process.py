@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from httpcore import AsyncConnectionPool
 
-from billblend_async.callbacks import Callback
+from billblend_async.core.models import Outcome, State
+from billblend_async.core.request import PayoutRequest
 from billblend_async.errors import (
     ClosedError,
     JournalError,
@@ -19,12 +20,11 @@ from billblend_async.errors import (
     RequestNeeded,
     SendingStopped,
 )
+from billblend_async.gateway.callbacks import Callback
 from billblend_async.journal import Journal
-from billblend_async.models import Outcome, State
-from billblend_async.orchestrator import Orchestrator
-from billblend_async.polling import Polling
-from billblend_async.request import PayoutRequest
-from billblend_async.steps import Done
+from billblend_async.orchestrator.orchestrator import Orchestrator
+from billblend_async.orchestrator.polling import Polling
+from billblend_async.orchestrator.steps import Done
 
 from .client import SimulatedClient
 from .coverage import CARRIERS

@@ -6,8 +6,8 @@ import random
 from typing import TYPE_CHECKING
 
 from billblend_async.errors import ClosedError, JournalError, PayoutNotFound, RequestNeeded
-from billblend_async.orchestrator import Orchestrator
-from billblend_async.steps import Done
+from billblend_async.orchestrator.orchestrator import Orchestrator
+from billblend_async.orchestrator.steps import Done
 
 if TYPE_CHECKING:
     from .process import Process

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from billblend_async.wire import RequestKind
+from billblend_async.gateway.wire import RequestKind
 
 from .loop import Mortal
 from .orders import Order

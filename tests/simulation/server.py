@@ -10,15 +10,15 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from billblend_async.core.events import Event, Opened, Restored
+from billblend_async.core.machine import evolve
+from billblend_async.core.models import State
+from billblend_async.core.payout import Payout, open_payout
 from billblend_async.errors import JournalMismatch, JournalRolledBack
-from billblend_async.events import Event, Opened, Restored
 from billblend_async.journal.attempts import Lost
-from billblend_async.journal.connections import SILENCE
+from billblend_async.journal.codec import read_sealed
 from billblend_async.journal.entries import Entry, Found, Record, Written, make_entry
-from billblend_async.journal.records import read_sealed
-from billblend_async.machine import evolve
-from billblend_async.models import State
-from billblend_async.payout import Payout, open_payout
+from billblend_async.journal.postgres_connection import SILENCE
 
 from .fate import Fate
 from .gateway import Gateway

@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
+from billblend_async.core.events import Event, Opened
+from billblend_async.core.models import State
+from billblend_async.core.payout import Payout
 from billblend_async.errors import ClaimLost, JournalRolledBack, JournalUnavailable
-from billblend_async.events import Event, Opened
 from billblend_async.journal import postgres
 from billblend_async.journal.attempts import Lost
 from billblend_async.journal.entries import Entry, Found, Written
 from billblend_async.journal.postgres import PostgresJournal
-from billblend_async.models import State
-from billblend_async.payout import Payout
 
 from .coverage import SERVER_FAULTS
 from .fate import Fate

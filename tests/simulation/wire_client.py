@@ -12,13 +12,13 @@ import httpx
 from httpcore._async import http11
 from rsa_keys import private_key
 
-from billblend_async.answers import SendAnswer, StatusAnswer
-from billblend_async.client import After, Client
-from billblend_async.departure import BeforeSend
-from billblend_async.keys import Credentials, RsaSigner
-from billblend_async.request import PayoutRequest
-from billblend_async.transport import Connections
-from billblend_async.wire import RequestKind
+from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import SendAnswer, StatusAnswer
+from billblend_async.gateway.client import After, Client
+from billblend_async.gateway.credentials import Credentials, RsaSigner
+from billblend_async.gateway.departure import BeforeSend
+from billblend_async.gateway.httpx_transport import Connections
+from billblend_async.gateway.wire import RequestKind
 
 from .carriers import Unruly
 from .coverage import KEPT_FAULTS, WIRE_FAULTS

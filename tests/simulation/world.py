@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import attrs
 
-from billblend_async.models import State
-from billblend_async.request import PayoutRequest
+from billblend_async.core.models import State
+from billblend_async.core.request import PayoutRequest
 
 from .courier import Courier
 from .coverage import Hits

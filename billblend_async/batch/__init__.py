@@ -1,0 +1,1 @@
+"""Files of payouts: parsing, preflight, progress and results."""

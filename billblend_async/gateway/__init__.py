@@ -1,0 +1,1 @@
+"""The gateway's HTTP API: requests, signatures, callbacks and the transports that send."""

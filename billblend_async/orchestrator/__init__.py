@@ -1,0 +1,1 @@
+"""The runtime: it drives payouts, polls, takes callbacks in and serves manual review."""

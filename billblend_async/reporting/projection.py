@@ -1,0 +1,225 @@
+"""Where a payout stands, in one line: what a report says of it, and why somebody must look."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+import attrs
+
+from ..batch.parser import status_word
+from ..core.discrepancies import RECONCILE as RECONCILE_SENTENCE
+from ..core.discrepancies import explain, sentence_of
+from ..core.events import Decision, Released
+from ..core.models import Alarm, Doubt, Outcome, State
+from ..core.payout import Payout, deadline
+from ..core.responses import Status
+
+__all__ = [
+    "ATTENTION",
+    "AWAITS_APPROVAL",
+    "RECONCILE",
+    "RELEASED",
+    "UNFINISHED",
+    "Line",
+    "explanation_of",
+    "line_of",
+]
+
+_WAITS: Final[Mapping[State, str]] = {
+    State.NEW: "Accepted, and nothing was sent for it yet; a run of its file goes on with it.",
+    State.CHECKING: (
+        "The answer to payout-check is not known yet; a run of its file asks for it and does not "
+        "repeat the check."
+    ),
+    State.VALIDATING: "The bank is validating it; a run of its file asks again and then pays it.",
+    State.VALIDATED: "The bank has validated it and pay was not sent; a run of its file pays it.",
+    State.PAYING: (
+        "The answer to the pay request is not known yet; a run of its file asks for it and never "
+        "repeats the payment."
+    ),
+    State.AWAITING_FINAL: (
+        "The gateway has taken the pay request; a run of its file asks for the final status."
+    ),
+    State.AWAITING_RECEIVER: (
+        "The receiver must open a link and fill in a form; the link stands in the results file."
+    ),
+}
+"""What each state waits for, and what a run of its file does about it."""
+_RELEASED: Final = (
+    "A person has allowed one more send, after one that may have left; a run of its file sends it."
+)
+_APPROVE: Final = "The bank has validated it; approve it to pay, or withdraw it."
+
+
+RECONCILE: Final = "error"
+"""The name of the reason to ask what became of a payout that is finished."""
+ATTENTION: Final = (
+    *(f"doubt {doubt}" for doubt in Doubt),
+    *(f"alarm {alarm}" for alarm in Alarm),
+    RECONCILE,
+)
+"""The names of the reasons for which a person must look."""
+AWAITS_APPROVAL: Final = "awaiting-approval"
+"""The name of the reason of those that a person must approve."""
+RELEASED: Final = "released"
+"""The name of the reason of those for which a person has allowed one more send."""
+UNFINISHED: Final = (*(state.value for state in _WAITS), AWAITS_APPROVAL, RELEASED)
+"""The names of the reasons for which a payout is not finished and needs no person."""
+
+
+@attrs.frozen(kw_only=True)
+class Line:
+    """What a report says of one payout: no receiver, no link.
+
+    Attributes:
+        client_orderid: The caller's id.
+        status: One word for what became of it, as in the results of a batch.
+        state: The situation it is in.
+        amount: Asked amount in major units.
+        currency: Asked currency.
+        paynet_order_id: The gateway's order id, once known.
+        order_stage: The gateway's word for the final stage.
+        error_code: The gateway's code for a refusal.
+        error_message: The gateway's text for a refusal.
+        doubt: Why a person must look.
+        alarms: What does not fit.
+        acknowledged: Which of the alarms, and ``error`` of the status, a person has acknowledged.
+        held: Whether it waits for a person's approval.
+        accepted_at: When it was accepted, in seconds since the epoch.
+        since: When it came into its state.
+        late_at: When its wait has taken longer than it was given; None where nothing is waited for.
+        sequence: How many events have changed it.
+        details: What does not fit about it in particular, by the name of the reason.
+        decisions: What people have decided about it, in order.
+    """
+
+    client_orderid: str
+    status: str
+    state: State
+    amount: Decimal
+    currency: str
+    paynet_order_id: str | None
+    order_stage: str | None
+    error_code: str | None
+    error_message: str | None
+    doubt: Doubt | None
+    alarms: tuple[Alarm, ...]
+    acknowledged: tuple[str, ...]
+    held: bool
+    accepted_at: float
+    since: float
+    late_at: float | None
+    sequence: int
+    details: tuple[tuple[str, str], ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether the gateway says that the money has moved."""
+        return self.state is State.FINAL and self.status == Status.APPROVED
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether a person must look."""
+        is_parked = self.state is State.ATTENTION
+        return is_parked or bool(self.open_alarms) or self.needs_reconciliation
+
+    @property
+    def open_alarms(self) -> tuple[Alarm, ...]:
+        """The alarms that no person has acknowledged."""
+        return tuple(alarm for alarm in self.alarms if alarm not in self.acknowledged)
+
+    @property
+    def needs_reconciliation(self) -> bool:
+        """Whether to ask the gateway what became of the money: its status does not say."""
+        is_error = self.state is State.FINAL and self.status == Status.ERROR
+        return is_error and Status.ERROR not in self.acknowledged
+
+    @property
+    def seconds_to_final(self) -> float | None:
+        """How long it took from its acceptance to the gateway's final status, if it has one."""
+        if self.state is not State.FINAL:
+            return None
+        return max(0.0, self.since - self.accepted_at)  # a clock may have been set back
+
+    @property
+    def reasons(self) -> list[tuple[str, str]]:
+        """Why it needs somebody or is not finished: each reason by its name and in words."""
+        return _reasons(self)
+
+    def detail(self, reason: str) -> str:
+        """Say what holds of this payout alone for one reason; empty where all are told alike."""
+        return dict(self.details).get(reason, "")
+
+    @property
+    def explanation(self) -> str:
+        """The same in words that are about this payout alone, with its numbers."""
+        return " ".join(self.detail(name) or sentence for name, sentence in self.reasons)
+
+
+def line_of(payout: Payout) -> Line:
+    """Take from a payout what a report says of it."""
+    wait = deadline(payout)
+    waits = wait is not None and payout.state is not State.ATTENTION and not payout.held
+    return Line(
+        client_orderid=payout.client_orderid,
+        status=status_word(payout.state, payout.status, None if wait is None else wait[0]),
+        state=payout.state,
+        amount=payout.amount,
+        currency=payout.currency,
+        paynet_order_id=payout.paynet_order_id,
+        order_stage=payout.order_stage,
+        error_code=payout.error_code,
+        error_message=payout.error_message,
+        doubt=payout.doubt,
+        alarms=payout.alarms,
+        acknowledged=payout.acknowledged,
+        held=payout.held,
+        accepted_at=payout.opened_at,
+        since=payout.since,
+        late_at=wait[1] if wait is not None and waits else None,
+        sequence=payout.sequence,
+        details=_details(payout),
+        decisions=payout.decisions,
+    )
+
+
+def _details(payout: Payout) -> tuple[tuple[str, str], ...]:
+    told: dict[str, list[str]] = {}
+    findings = payout.told_findings
+    for each, sentence in zip(findings, explain(findings, payout), strict=True):
+        told.setdefault(f"alarm {each.alarm}", []).append(sentence)
+    if payout.doubt_sentence is not None:
+        told[f"doubt {payout.doubt}"] = [payout.doubt_sentence]
+    return tuple((name, " ".join(sentences)) for name, sentences in told.items())
+
+
+def explanation_of(outcome: Outcome) -> str:
+    """Say why a payout stands where it does; empty where the status says all."""
+    return outcome.explanation or _WAITS.get(outcome.state, "")
+
+
+def _is_released(line: Line) -> bool:
+    return any(isinstance(each, Released) for each in line.decisions)
+
+
+def _reasons(line: Line) -> list[tuple[str, str]]:
+    reasons: list[tuple[str, str]] = []
+    if line.doubt is not None and line.state is State.ATTENTION:
+        reasons.append((f"doubt {line.doubt}", line.doubt.sentence))
+    # An alarm that only repeats the doubt is no second reason, and has no details.
+    told, doubt = dict(line.details), line.doubt if reasons else None
+    reasons += [
+        (f"alarm {alarm}", sentence_of(alarm))
+        for alarm in line.open_alarms
+        if alarm.value != doubt or f"alarm {alarm}" in told
+    ]
+    if line.needs_reconciliation:
+        reasons.append((RECONCILE, RECONCILE_SENTENCE))
+    if line.held and line.state is State.VALIDATED:
+        reasons.append((AWAITS_APPROVAL, _APPROVE))
+    elif line.state in (State.NEW, State.VALIDATED) and _is_released(line):
+        reasons.append((RELEASED, _RELEASED))
+    elif line.state in _WAITS:
+        reasons.append((line.state.value, _WAITS[line.state]))
+    return reasons

@@ -1,0 +1,264 @@
+"""What a browser finds at the sandbox: the receiver's form, the orders and the switches for faults.
+
+Only a browser or program on this machine gets in, and only pages of the sandbox itself may change
+a switch: a web page elsewhere can neither read nor set anything through somebody's browser.
+"""
+
+import contextlib
+import functools
+import itertools
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import attrs
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from ..core.models import is_loopback
+from ..core.parameters import amount_text
+from ..errors import ConfigurationError, InvalidInput, Problem
+from ..gateway.wire import FORM
+from .callbacks import Delivery, Postman
+from .faults import FAULTS, Faults
+from .gateway import Gateway
+from .messages import content_type, read_body
+from .notices import final_redirect
+from .orders import Happening, Order
+from .pages import HEADERS, done_page, final_redirect_page, form_page, orders_page, unknown_page
+from .wire import read_form
+
+__all__ = ["Site"]
+
+_Handler = Callable[[Request], Awaitable[Response]]
+_LONGEST_BODY: Final = 64 * 1024
+_MOST_ORDERS: Final = 100
+
+
+@attrs.frozen
+class Site:
+    """The sandbox's own pages and JSON, under ``/sandbox/``.
+
+    Attributes:
+        gateway: The model behind them.
+        faults: What is to go wrong.
+        postman: Who brings the callbacks.
+        controls: The control secret of each merchant, by login.
+        clock: Seconds since the epoch.
+    """
+
+    gateway: Gateway
+    faults: Faults
+    postman: Postman
+    controls: Mapping[str, str] = attrs.field(repr=False)
+    clock: Callable[[], float]
+
+    def routes(self) -> list[Route]:
+        """List the paths."""
+        return [
+            Route("/sandbox", _for_this_machine(_show_start)),
+            Route("/sandbox/", _for_this_machine(_show_start)),
+            Route("/sandbox/ledger", _for_this_machine(self.show_ledger)),
+            Route("/sandbox/orders", _for_this_machine(self.show_orders)),
+            Route("/sandbox/deliveries", _for_this_machine(self.show_deliveries)),
+            Route("/sandbox/faults", _for_this_machine(self.show_faults)),
+            Route("/sandbox/faults", _for_this_machine(self.set_fault), methods=["POST"]),
+            Route("/sandbox/form/{token}", self.show_form),
+            Route("/sandbox/form/{token}", self.submit_form, methods=["POST"]),
+        ]
+
+    async def show_ledger(self, _: Request) -> Response:
+        """Answer what became of every client_orderid."""
+        return JSONResponse(self.gateway.snapshot(self.clock()))
+
+    async def show_orders(self, request: Request) -> Response:
+        """Answer the newest orders with their history; ``text`` filters them, ``limit`` ends them.
+
+        ``total`` counts all orders, ``matching`` those that fit the text: each of its words must
+        be a part of an id, the amount, the currency or the status.
+        """
+        words = request.query_params.get("text", "").casefold().split()
+        limit = request.query_params.get("limit", "")
+        most = int(limit) if limit.isascii() and limit.isdigit() else _MOST_ORDERS
+        at = self.clock()
+        total = len(self.gateway.orders)
+        newest = reversed(self.gateway.orders.values())
+        fitting = [order for order in newest if _fits(order, words, at)] if words else newest
+        return JSONResponse(
+            {
+                "total": total,
+                "matching": len(fitting) if isinstance(fitting, list) else total,
+                "orders": [self._order(order, at) for order in itertools.islice(fitting, most)],
+            }
+        )
+
+    async def show_deliveries(self, _: Request) -> Response:
+        """Answer what became of every callback, newest first."""
+        return JSONResponse([_delivery(each) for each in reversed(self.postman.deliveries)])
+
+    async def show_faults(self, _: Request) -> Response:
+        """Answer what can go wrong with each command and what is switched on."""
+        return JSONResponse(
+            {
+                "commands": {command: list(kinds) for command, kinds in FAULTS.items()},
+                "faults": [attrs.asdict(each) for each in self.faults.switches()],
+            }
+        )
+
+    async def set_fault(self, request: Request) -> Response:
+        """Switch one fault on, or without ``fault`` all of a command off, or all of them.
+
+        JSON or a form with ``command``, ``fault``, ``share``, ``count`` and ``seconds``, as in
+        ``Faults.set``.
+        """
+        if not _is_from_here(request):
+            return PlainTextResponse("only pages of the sandbox may set faults\n", 403)
+        try:
+            given = await _read_settings(request)
+            command, fault = given.pop("command", None), given.pop("fault", None)
+            if fault is None:
+                self.faults.clear(command)
+            else:
+                self.faults.set(command or "", fault, **given)
+        except (ConfigurationError, InvalidInput) as error:
+            return PlainTextResponse(f"{error}\n", 400)
+        return await self.show_faults(request)
+
+    async def show_form(self, request: Request) -> Response:
+        """Show the receiver their form, as long as it was not submitted."""
+        order = self.gateway.order_of(request.path_params["token"])
+        if order is None:
+            return _page(unknown_page(), 404)
+        return _page(
+            form_page(
+                amount=amount_text(order.amount, order.currency),
+                currency=order.currency,
+                action=request.scope["path"],
+                paynet_order_id=order.paynet_order_id,
+            )
+        )
+
+    async def submit_form(self, request: Request) -> Response:
+        """Take the receiver's decision and send their browser back to the merchant."""
+        token = request.path_params["token"]
+        if self.gateway.order_of(token) is None:
+            return _page(unknown_page(), 404)
+        body = await read_body(request, _LONGEST_BODY)
+        decision = None
+        with contextlib.suppress(InvalidInput):
+            decision = read_form(body or b"").get("decision")
+        if decision not in ("confirm", "cancel"):
+            return PlainTextResponse("decision: must be confirm or cancel\n", 400)
+        is_confirmed = decision == "confirm"
+        order = self.gateway.submit(token, self.clock(), is_confirmed=is_confirmed)
+        if order is None:  # submitted a second time while this one was read
+            return _page(unknown_page(), 404)
+        sent = final_redirect(order, self.controls[order.login])
+        if sent is None:
+            named = order.paynet_order_id
+            return _page(done_page(is_confirmed=is_confirmed, paynet_order_id=named))
+        url, fields = sent
+        return _page(final_redirect_page(url=url, fields=fields))
+
+    def _order(self, order: Order, at: float) -> dict[str, object]:
+        standing = order.standing(at)
+        deliveries = self.postman.of(order.paynet_order_id)
+        lines = [*order.history(at), *(line for each in deliveries for line in each.log)]
+        return {
+            "paynet_order_id": order.paynet_order_id,
+            "client_orderid": order.client_orderid,
+            "amount": amount_text(order.amount_at(at), order.currency),
+            "currency": order.currency,
+            "made_at": order.made_at,
+            "status": str(standing.status),
+            "order_stage": standing.order_stage,
+            "error_message": standing.error_message,
+            "history": _lines(lines),
+            "deliveries": [_delivery(each) for each in deliveries],
+        }
+
+
+def _lines(lines: list[Happening]) -> list[dict[str, object]]:
+    return [attrs.asdict(line) for line in sorted(lines, key=lambda line: line.at)]
+
+
+def _delivery(delivery: Delivery) -> dict[str, object]:
+    return {**attrs.asdict(delivery), "log": _lines(delivery.log)}
+
+
+def _fits(order: Order, words: list[str], at: float) -> bool:
+    amount = amount_text(order.amount_at(at), order.currency)
+    status = str(order.standing(at).status)
+    told = (order.paynet_order_id, order.client_orderid, amount, order.currency, status)
+    text = " ".join(told).casefold()
+    return all(word in text for word in words)
+
+
+async def _show_start(request: Request) -> Response:
+    if not request.scope["path"].endswith("/"):
+        return RedirectResponse("/sandbox/")
+    return _page(orders_page())
+
+
+def _page(html: str, code: int = 200) -> Response:
+    return Response(html, code, headers=dict(HEADERS))
+
+
+def _for_this_machine(handler: _Handler) -> _Handler:
+    """Refuse a request for another host: somebody's name that was made to point to this machine."""
+
+    @functools.wraps(handler)
+    async def guarded(request: Request) -> Response:
+        if not is_loopback(request.url.hostname or ""):
+            return PlainTextResponse("ask for this machine by its own address\n", 403)
+        return await handler(request)
+
+    return guarded
+
+
+def _is_from_here(request: Request) -> bool:
+    """Tell whether no web page of another site has sent a request; programs say neither."""
+    origin = request.headers.get("origin")
+    own = f"{request.scope['scheme']}://{request.headers.get('host', '')}"
+    fetch_site = request.headers.get("sec-fetch-site")
+    return origin in (None, own) and fetch_site in (None, "same-origin", "none")
+
+
+async def _read_settings(request: Request) -> dict[str, Any]:
+    """Read the fields of a fault, JSON or form; what is null or empty is not given.
+
+    Raises:
+        InvalidInput: They cannot be read, or one of them is unknown or no number.
+    """
+    body = await read_body(request, _LONGEST_BODY)
+    if body is None:
+        raise InvalidInput((Problem("body", "is too long or cut"),))
+    given: object = None
+    if content_type(request) == FORM:
+        given = read_form(body)
+    elif content_type(request) == "application/json":
+        with contextlib.suppress(ValueError, RecursionError):
+            given = json.loads(body)
+    if not isinstance(given, dict):
+        raise InvalidInput((Problem("body", "must be a JSON object or a form"),))
+    settings = {name: value for name, value in given.items() if value not in (None, "")}
+    problems = [Problem(str(name), "is unknown") for name in settings.keys() - _SETTINGS.keys()]
+    for name in settings.keys() & _SETTINGS.keys():
+        kind = _SETTINGS[name]
+        try:
+            settings[name] = kind(str(settings[name]))
+        except ValueError:
+            problems.append(Problem(name, "must be a number"))
+    if problems:
+        raise InvalidInput(tuple(problems))
+    return settings
+
+
+_SETTINGS: Final[Mapping[str, Callable[[str], object]]] = {
+    "command": str,
+    "fault": str,
+    "share": float,
+    "count": int,
+    "seconds": float,
+}
