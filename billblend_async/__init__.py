@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .core.request import PayoutRequest
     from .core.responses import (
         Accepted,
+        Callback,
         NoAnswer,
         NotFound,
         NotSent,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         UnreadableAnswer,
         VerificationFailed,
     )
-    from .gateway.callbacks import Callback, FinalRedirect, read_final_redirect, verify_callback
+    from .gateway.callbacks import FinalRedirect, read_final_redirect, verify_callback
     from .gateway.client import Client
     from .gateway.credentials import Credentials, RsaSigner, Signer
     from .gateway.exchange import Timeouts
@@ -132,8 +133,9 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "core.responses": "Accepted NoAnswer NotFound NotSent Refused Status StatusReport Unknown",
-    "gateway.callbacks": "Callback FinalRedirect read_final_redirect verify_callback",
+    "core.responses": "Accepted Callback NoAnswer NotFound NotSent Refused Status StatusReport "
+    "Unknown",
+    "gateway.callbacks": "FinalRedirect read_final_redirect verify_callback",
     "gateway.client": "Client",
     "orchestrator.inbox": "Delivery",
     "orchestrator.steps": "Done Waiting",

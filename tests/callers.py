@@ -7,7 +7,8 @@ from urllib.parse import quote
 from fakes import MERCHANT_CONTROL
 from payouts import ORDER
 
-from billblend_async.gateway.callbacks import Callback, verify_callback
+from billblend_async.core.responses import Callback
+from billblend_async.gateway.callbacks import verify_callback
 from billblend_async.gateway.signing import control
 
 SIGNED: Final = ("status", "orderid", "client_orderid")

@@ -13,6 +13,7 @@ from billblend_async.core.machine import Payout, evolve
 from billblend_async.core.models import Endpoint, State
 from billblend_async.core.request import PayoutRequest
 from billblend_async.core.responses import (
+    Callback,
     NoAnswer,
     NotFound,
     NotSent,
@@ -29,7 +30,7 @@ from billblend_async.errors import (
     JournalUnavailable,
     Problem,
 )
-from billblend_async.gateway.callbacks import Callback, verify_callback
+from billblend_async.gateway.callbacks import verify_callback
 from billblend_async.gateway.wire import (
     RequestKind,
     build_pay,

@@ -50,7 +50,7 @@ from billblend_async.core.events import (
     Restored,
     Withdrawn,
 )
-from billblend_async.core.machine import NOT_SEEN_FOR, event_for, evolve
+from billblend_async.core.machine import NOT_SEEN_FOR, event_for, evolve, is_out_of_date
 from billblend_async.core.models import Doubt, Flow, State
 from billblend_async.core.payout import FRESH_FOR, Payout, open_payout
 from billblend_async.core.responses import (
@@ -63,7 +63,6 @@ from billblend_async.core.responses import (
     StatusAnswer,
     StatusReport,
 )
-from billblend_async.orchestrator.objections import is_out_of_date
 
 NOW: Final = 1_800_000_000.0
 LONG_AGO: Final = NOW - 10_000.0

@@ -7,20 +7,13 @@ from typing import Any
 
 import pytest
 
-from billblend_async.batch.parser import (
-    RESULT_COLUMNS,
-    Batch,
-    Row,
-    Total,
-    exit_status,
-    read_batch,
-    told_status,
-    totals,
-)
+from billblend_async.batch.parser import RESULT_COLUMNS, Batch, Row, read_batch
+from billblend_async.batch.results import exit_status, totals
 from billblend_async.core.models import Alarm, Doubt, OpenReason, Outcome, State
 from billblend_async.core.request import PayoutRequest
 from billblend_async.core.responses import Status
 from billblend_async.errors import InvalidInput, PayoutConflict
+from billblend_async.reporting.projection import Total, told_status
 
 HEADER = "client_orderid,amount,currency,account_number"
 SECRET = "hush-4929"

@@ -12,11 +12,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from leaks import CONTROL, leaks, told_by
 
-from billblend_async.core.responses import Status
+from billblend_async.core.responses import Callback, Status
 from billblend_async.errors import VerificationFailed
 from billblend_async.gateway.callbacks import (
     LONGEST_QUERY,
-    Callback,
     FinalRedirect,
     read_final_redirect,
     verify_callback,

@@ -15,9 +15,8 @@ from payouts import request
 
 from billblend_async.core.models import Outcome, State
 from billblend_async.core.request import PayoutRequest
-from billblend_async.core.responses import Status
+from billblend_async.core.responses import Callback, Status
 from billblend_async.errors import ClosedError, ConfigurationError, PayoutNotFound
-from billblend_async.gateway.callbacks import Callback
 from billblend_async.integrations.dbos import DbosEngine
 from billblend_async.orchestrator.inbox import Delivery
 from billblend_async.sandbox import Gateway

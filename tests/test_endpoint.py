@@ -18,6 +18,7 @@ from leaks import CARD, LINK, RECEIVER, leaks
 from payouts import request
 from rsa_keys import PEM_2048
 
+from billblend_async.core.responses import Callback
 from billblend_async.errors import (
     BillblendError,
     ClosedError,
@@ -27,7 +28,7 @@ from billblend_async.errors import (
     PayoutNotFound,
     VerificationFailed,
 )
-from billblend_async.gateway.callbacks import LONGEST_QUERY, Callback
+from billblend_async.gateway.callbacks import LONGEST_QUERY
 from billblend_async.gateway.client import Client
 from billblend_async.gateway.credentials import Credentials
 from billblend_async.integrations.asgi import CallbackEndpoint, answer_callback

@@ -30,12 +30,12 @@ from billblend_async.core.events import (
     Validated,
     Withdrawn,
 )
-from billblend_async.core.machine import RELEASE_AFTER, evolve
+from billblend_async.core.machine import RELEASE_AFTER, evolve, is_out_of_date
 from billblend_async.core.models import Alarm, Doubt, Flow, State
 from billblend_async.core.payout import Payout
 from billblend_async.core.responses import NotFound, StatusAnswer
 from billblend_async.errors import DecisionRefused
-from billblend_async.orchestrator.objections import is_out_of_date, object_to
+from billblend_async.orchestrator.objections import object_to
 
 LATE: Final = START + 10_000
 WHO: Final[dict[str, Any]] = {"at": LATE, "who": "ann", "why": "asked"}

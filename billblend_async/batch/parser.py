@@ -3,18 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from ..core.models import OpenReason, Outcome, State
 from ..core.notation import Notation, misread, with_point
 from ..core.parameters import Kind
 from ..core.request import PARAMETER_NAMES, PARAMETERS, PayoutRequest
-from ..core.responses import Status
-from ..errors import InvalidInput, Problem, SendingStopped
+from ..errors import InvalidInput, Problem
 from ..reporting.formulas import harmless
 from .cells import Cell, Form, Number, Record, Unfit, shown_name
 from .formats import Sheet, open_sheet
@@ -24,12 +21,7 @@ __all__ = [
     "RESULT_COLUMNS",
     "Batch",
     "Row",
-    "Total",
-    "exit_status",
     "read_batch",
-    "status_word",
-    "told_status",
-    "totals",
 ]
 
 RESULT_COLUMNS: Final = (
@@ -303,85 +295,3 @@ def _levelled(rows: Sequence[Row], columns: Sequence[str]) -> tuple[Row, ...]:
         else attrs.evolve(row, cells=(*row.cells, *[""] * (width - len(row.cells))))
         for row in rows
     )
-
-
-def told_status(outcome: Outcome | None) -> str:
-    """Say in one word what became of a payout: the gateway's final status, or where it stands."""
-    if outcome is None or isinstance(outcome.problem, SendingStopped):
-        return "unfinished"
-    if outcome.problem is not None:
-        return "conflict"
-    return status_word(outcome.state, outcome.status, outcome.open_reason)
-
-
-def status_word(state: State, status: Status | None, open_reason: OpenReason | None) -> str:
-    """Say the same of a payout that was taken in.
-
-    Args:
-        state: The situation it is in.
-        status: Its final status, once there is one.
-        open_reason: Why it is not finished, if it is not.
-    """
-    if state is State.FINAL and status is not None:
-        return str(status)
-    if state.is_terminal or state is State.ATTENTION:
-        return state.value
-    match open_reason:
-        case OpenReason.AWAITING_APPROVAL | OpenReason.AWAITING_RECEIVER as reason:
-            return reason.value
-        case _:
-            return "unfinished"
-
-
-@attrs.frozen
-class Total:
-    """How many payouts of one status and currency, and what they sum to.
-
-    Attributes:
-        status: The word of ``told_status``.
-        currency: The currency.
-        payouts: How many.
-        amount: Their sum in major units.
-    """
-
-    status: str
-    currency: str
-    payouts: int
-    amount: Decimal
-
-
-def totals(batch: Batch, outcomes: Mapping[str, Outcome]) -> list[Total]:
-    """Sum a batch up per status and currency."""
-    counts: Counter[tuple[str, str]] = Counter()
-    sums: dict[tuple[str, str], Decimal] = {}
-    for row in batch.rows:
-        request = row.request
-        key = told_status(outcomes.get(request.client_orderid)), request.currency
-        counts[key] += 1
-        sums[key] = sums.get(key, Decimal(0)) + request.amount
-    return [Total(*key, counts[key], sums[key]) for key in sorted(counts)]
-
-
-def exit_status(batch: Batch, outcomes: Mapping[str, Outcome], *, check_only: bool = False) -> int:
-    """Sum a batch up in one number.
-
-    Args:
-        batch: The batch.
-        outcomes: What became of its payouts.
-        check_only: Whether the batch was to be checked and to wait for approval.
-
-    Returns:
-        0: all approved, or awaiting approval where that is all that was wanted; 1: some declined,
-        filtered, rejected or ended by a person; 2: something unfinished or in need of a person, as
-        the status ``error`` is: money may have moved, so nobody should pay it again unasked.
-    """
-    told = [outcomes.get(row.request.client_orderid) for row in batch.rows]
-    good = 0
-    for outcome in told:
-        held = outcome is not None and outcome.open_reason is OpenReason.AWAITING_APPROVAL
-        if outcome is None or outcome.needs_person:
-            return 2
-        if not outcome.is_finished and not (held and check_only):
-            return 2
-        good += outcome.is_approved or held
-    return 0 if good == len(told) else 1

@@ -4,24 +4,34 @@ import contextlib
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
 import attrs
 
-from ..core.models import Outcome, State
+from ..core.models import OpenReason, Outcome, State
 from ..core.responses import Status
 from ..errors import ConfigurationError
 from ..reporting.formulas import harmless
-from ..reporting.projection import explanation_of
+from ..reporting.projection import Total, explanation_of, told_status
 from ..reporting.replacement import replacing
 from .cells import Form, Unfit
 from .formats import open_sheet
-from .parser import RESULT_COLUMNS, Batch, told_status
+from .parser import RESULT_COLUMNS, Batch
 from .workbook import check_openpyxl, read_header, write_workbook
 
-__all__ = ["ToldRow", "are_results", "check_ending", "told_rows", "write_results"]
+__all__ = [
+    "ToldRow",
+    "are_results",
+    "check_ending",
+    "exit_status",
+    "told_rows",
+    "totals",
+    "write_results",
+]
 
 _CARD_COLUMNS: Final = frozenset({"credit_card_number", "expire_month", "expire_year", "cvv2"})
 _ENDINGS: Final[Mapping[str, Literal["jsonl", "xlsx"]]] = {
@@ -172,3 +182,40 @@ def _masked(column: str, cell: str) -> str:
     if column not in _CARD_COLUMNS or not number:
         return cell
     return "****" + number[-4:] if column == "credit_card_number" and len(number) >= 8 else "****"
+
+
+def totals(batch: Batch, outcomes: Mapping[str, Outcome]) -> list[Total]:
+    """Sum a batch up per status and currency."""
+    counts: Counter[tuple[str, str]] = Counter()
+    sums: dict[tuple[str, str], Decimal] = {}
+    for row in batch.rows:
+        request = row.request
+        key = told_status(outcomes.get(request.client_orderid)), request.currency
+        counts[key] += 1
+        sums[key] = sums.get(key, Decimal(0)) + request.amount
+    return [Total(*key, counts[key], sums[key]) for key in sorted(counts)]
+
+
+def exit_status(batch: Batch, outcomes: Mapping[str, Outcome], *, check_only: bool = False) -> int:
+    """Sum a batch up in one number.
+
+    Args:
+        batch: The batch.
+        outcomes: What became of its payouts.
+        check_only: Whether the batch was to be checked and to wait for approval.
+
+    Returns:
+        0: all approved, or awaiting approval where that is all that was wanted; 1: some declined,
+        filtered, rejected or ended by a person; 2: something unfinished or in need of a person, as
+        the status ``error`` is: money may have moved, so nobody should pay it again unasked.
+    """
+    told = [outcomes.get(row.request.client_orderid) for row in batch.rows]
+    good = 0
+    for outcome in told:
+        held = outcome is not None and outcome.open_reason is OpenReason.AWAITING_APPROVAL
+        if outcome is None or outcome.needs_person:
+            return 2
+        if not outcome.is_finished and not (held and check_only):
+            return 2
+        good += outcome.is_approved or held
+    return 0 if good == len(told) else 1

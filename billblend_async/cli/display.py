@@ -12,12 +12,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar, Final, TextIO
 
-from ..batch.parser import Total, told_status
 from ..batch.snapshot import Group, Snapshot
 from ..core.legibility import instant
 from ..core.models import Outcome
 from ..core.notation import Notation
-from ..reporting.projection import explanation_of
+from ..reporting.projection import Total, explanation_of, told_status
 from .console import say
 
 __all__ = [

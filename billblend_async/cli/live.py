@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
-from ..batch.parser import Total
 from ..batch.progress import Tally
 from ..batch.snapshot import Snapshot
 from ..core.models import Outcome
 from ..core.notation import Notation
+from ..reporting.projection import Total
 from .console import say
 from .display import JsonLines, PlainLines
 from .ending import Ending

@@ -16,10 +16,10 @@ from rich.control import Control
 from rich.live import Live
 from rich.segment import Segment
 
-from ..batch.parser import Total
 from ..batch.snapshot import Group, Phase, Snapshot
 from ..core.models import Outcome
 from ..core.notation import Notation
+from ..reporting.projection import Total
 from .display import WORDS, doubt_text, many, pace, span
 
 __all__ = ["Frame", "Screen", "is_screen", "make_console"]

@@ -74,7 +74,7 @@ from .events import (
 from .models import Alarm, Doubt, Flow, State
 from .news import event_for
 from .payout import Payout, open_payout
-from .responses import Status, is_later_transaction
+from .responses import Status, StatusAnswer, is_later_transaction
 from .transitions import TRANSITIONS
 
 __all__ = [
@@ -89,6 +89,7 @@ __all__ = [
     "Stop",
     "event_for",
     "evolve",
+    "is_out_of_date",
     "next_command",
     "open_payout",
 ]
@@ -432,3 +433,26 @@ def _release(payout: Payout, event: Released) -> Payout:
     if payout.flow is Flow.ONE_STEP:
         return _enter(payout, _F, event.at, restored=False, **again)
     return _enter(payout, _VD, event.at, **again)
+
+
+def is_out_of_date(decision: Decision, payout: Payout, told: StatusAnswer | None) -> bool:
+    """Tell whether a decision rests on what may be out of date, as in a restored journal.
+
+    What ends a payout without another question needs an answer of the gateway before: to withdraw
+    it, that there is no such order (then it is not marked as restored any more); to close one that
+    a person looks at anyway, any answer.
+
+    Args:
+        decision: What a person has decided.
+        payout: The payout.
+        told: What the gateway has answered about it just now; None when it was not asked.
+    """
+    if not payout.restored or payout.state.is_terminal:
+        return False
+    match decision:
+        case Withdrawn():
+            return True
+        case Closed():
+            return told is None
+        case _:
+            return False  # what it may make leave is asked about before

@@ -8,6 +8,7 @@ import attrs
 
 __all__ = [
     "Accepted",
+    "Callback",
     "NoAnswer",
     "NotFound",
     "NotSent",
@@ -288,3 +289,25 @@ class NoAnswer:
 
 StatusAnswer = StatusReport | NotFound | NoAnswer
 """The three ends of a status request."""
+
+
+@attrs.frozen(kw_only=True)
+class Callback:
+    """A callback whose control verifies (document 3.37).
+
+    Attributes:
+        status: What the gateway says; signed.
+        paynet_order_id: The gateway's order id; signed, but for where it ends.
+        client_orderid: The merchant's id; signed, but for where it begins.
+        transaction_type: payout, reversal, chargeback, …; not signed.
+    """
+
+    status: Status
+    paynet_order_id: str
+    client_orderid: str
+    transaction_type: str | None = None
+
+    @property
+    def is_later_transaction(self) -> bool:
+        """Whether it says to be about a reversal, a chargeback or the like."""
+        return is_later_transaction(self.transaction_type)

@@ -12,12 +12,12 @@ from typing import Final
 
 import attrs
 
-from ..core.responses import Status, is_later_transaction
+from ..core.responses import Callback, Status
 from ..errors import UnreadableAnswer, VerificationFailed
 from .signing import control_matches
 from .wire import read_query
 
-__all__ = ["LONGEST_QUERY", "Callback", "FinalRedirect", "read_final_redirect", "verify_callback"]
+__all__ = ["LONGEST_QUERY", "FinalRedirect", "read_final_redirect", "verify_callback"]
 
 LONGEST_QUERY: Final = 256 * 1024
 """Bytes of the longest callback: merchant_data of 64 KiB comes back in it, each byte escaped."""
@@ -26,28 +26,6 @@ _LONGEST: Final = {"status": 32, "orderid": 32, "client_orderid": 128, "type": 3
 _MOST_FIELDS: Final = 200
 """Several times as many as are documented; reading many more would hold up the event loop."""
 _WORD: Final = re.compile("[A-Za-z_-]+")
-
-
-@attrs.frozen(kw_only=True)
-class Callback:
-    """A callback whose control verifies (document 3.37).
-
-    Attributes:
-        status: What the gateway says; signed.
-        paynet_order_id: The gateway's order id; signed, but for where it ends.
-        client_orderid: The merchant's id; signed, but for where it begins.
-        transaction_type: payout, reversal, chargeback, …; not signed.
-    """
-
-    status: Status
-    paynet_order_id: str
-    client_orderid: str
-    transaction_type: str | None = None
-
-    @property
-    def is_later_transaction(self) -> bool:
-        """Whether it says to be about a reversal, a chargeback or the like."""
-        return is_later_transaction(self.transaction_type)
 
 
 @attrs.frozen(kw_only=True)

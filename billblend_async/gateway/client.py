@@ -9,9 +9,9 @@ from typing import Final, Literal, Self
 
 from ..core.models import Endpoint
 from ..core.request import PayoutRequest
-from ..core.responses import NoAnswer, SendAnswer, StatusAnswer, StatusReport
+from ..core.responses import Callback, NoAnswer, SendAnswer, StatusAnswer, StatusReport
 from ..errors import ClosedError, ConfigurationError
-from .callbacks import Callback, verify_callback
+from .callbacks import verify_callback
 from .credentials import Credentials
 from .departure import BeforeSend, Departure
 from .exchange import Failure, Reply, Timeouts

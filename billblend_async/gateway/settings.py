@@ -9,7 +9,6 @@ import attrs
 
 from ..core.models import Endpoint, is_callback_address
 from ..errors import ConfigurationError
-from ..journal.location import JOURNAL_KEY, JOURNAL_SCHEMA
 from .credentials import Credentials
 
 __all__ = ["NAMES", "Settings", "read_settings"]
@@ -26,8 +25,8 @@ NAMES: Final = (
     "BILLBLEND_STATUS_VERSION",
     "BILLBLEND_POLL_TRANSPORT",
     "BILLBLEND_SERVER_CALLBACK_URL",
-    JOURNAL_KEY,
-    JOURNAL_SCHEMA,
+    "BILLBLEND_JOURNAL_KEY",  # as the journal's location reads them
+    "BILLBLEND_JOURNAL_SCHEMA",
 )
 """Every setting that is read, by this or by who opens the journal."""
 _VARIABLES: Final = {

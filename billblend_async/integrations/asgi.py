@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 from ..core.logs import fields
+from ..core.responses import Callback
 from ..errors import (
     BillblendError,
     ClosedError,
@@ -13,7 +14,6 @@ from ..errors import (
     PayoutNotFound,
     VerificationFailed,
 )
-from ..gateway.callbacks import Callback
 from ..orchestrator.inbox import Delivery
 
 __all__ = ["CallbackEndpoint", "Recipient", "answer_callback"]

@@ -35,8 +35,8 @@ from dbos import DBOS, DBOSClient, SetWorkflowID, error
 
 from ..core.models import Flow, Outcome, State
 from ..core.request import PayoutRequest
+from ..core.responses import Callback
 from ..errors import ClosedError, ConfigurationError
-from ..gateway.callbacks import Callback
 from ..orchestrator.inbox import Delivery
 from ..orchestrator.orchestrator import Orchestrator
 from .stints import Round, Stints, warn

@@ -12,7 +12,7 @@ from ..core.logs import fields
 from ..core.models import Endpoint, is_callback_address
 from ..core.payout import Payout, differences, outcome
 from ..core.request import PayoutRequest
-from ..core.responses import SendAnswer, StatusAnswer
+from ..core.responses import Callback, SendAnswer, StatusAnswer
 from ..errors import (
     ClosedError,
     ConfigurationError,
@@ -21,7 +21,6 @@ from ..errors import (
     PayoutConflict,
     PayoutNotFound,
 )
-from ..gateway.callbacks import Callback
 from ..journal import Journal
 from .alarms import Alarms
 from .circuit_breaker import BackOff, Breaker

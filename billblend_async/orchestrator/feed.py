@@ -9,8 +9,8 @@ import attrs
 
 from ..core.events import Event
 from ..core.models import Outcome
+from ..core.responses import Callback
 from ..errors import EventsMissed
-from ..gateway.callbacks import Callback
 
 __all__ = ["Events", "Feed", "Notice"]
 

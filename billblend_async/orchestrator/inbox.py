@@ -10,9 +10,8 @@ import attrs
 from ..core.commands import Ask
 from ..core.events import CalledBack
 from ..core.logs import fields, fields_of
-from ..core.responses import NotFound, StatusReport
+from ..core.responses import Callback, NotFound, StatusReport
 from ..errors import BillblendError, DeliverAgain, PayoutNotFound, VerificationFailed
-from ..gateway.callbacks import Callback
 from .crew import Crew
 from .feed import Notice
 from .runner import Driver

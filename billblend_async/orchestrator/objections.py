@@ -8,12 +8,12 @@ import attrs
 
 from ..core.events import Acknowledged, Approved, Closed, Decision, Released, Withdrawn
 from ..core.legibility import instant
-from ..core.machine import RELEASE_AFTER, evolve
+from ..core.machine import RELEASE_AFTER, evolve, is_out_of_date
 from ..core.models import Doubt, State
 from ..core.payout import Payout
 from ..core.responses import Status, StatusAnswer
 
-__all__ = ["Objection", "is_out_of_date", "object_to"]
+__all__ = ["Objection", "object_to"]
 
 _GOES_ON: Final = "run its file again, which goes on with it"
 _FOR_GOOD: Final[Mapping[Doubt | None, str]] = {
@@ -33,29 +33,6 @@ class Objection:
 
     reason: str
     again_at: float | None = None
-
-
-def is_out_of_date(decision: Decision, payout: Payout, told: StatusAnswer | None) -> bool:
-    """Tell whether a decision rests on what may be out of date, as in a restored journal.
-
-    What ends a payout without another question needs an answer of the gateway before: to withdraw
-    it, that there is no such order (then it is not marked as restored any more); to close one that
-    a person looks at anyway, any answer.
-
-    Args:
-        decision: What a person has decided.
-        payout: The payout.
-        told: What the gateway has answered about it just now; None when it was not asked.
-    """
-    if not payout.restored or payout.state.is_terminal:
-        return False
-    match decision:
-        case Withdrawn():
-            return True
-        case Closed():
-            return told is None
-        case _:
-            return False  # what it may make leave is asked about before
 
 
 def object_to(decision: Decision, payout: Payout, told: StatusAnswer | None = None) -> Objection:

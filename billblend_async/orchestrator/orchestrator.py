@@ -20,8 +20,8 @@ from ..core.events import Approved
 from ..core.models import Deadlines, Flow, Outcome, State
 from ..core.payout import Payout, not_taken
 from ..core.request import PayoutRequest
+from ..core.responses import Callback
 from ..errors import BillblendError, ClosedError, DecisionRefused, JournalError, JournalRolledBack
-from ..gateway.callbacks import Callback
 from ..journal import Journal, Owner
 from .admission import Admission
 from .concurrency import side_by_side

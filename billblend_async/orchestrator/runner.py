@@ -23,14 +23,13 @@ from ..core.events import (
     Validated,
 )
 from ..core.logs import fields_of
-from ..core.machine import event_for, evolve, next_command
+from ..core.machine import event_for, evolve, is_out_of_date, next_command
 from ..core.models import Outcome, State
 from ..core.payout import FRESH_FOR, Payout, outcome
 from ..core.request import PayoutRequest
 from ..core.responses import NoAnswer, NotFound, NotSent, SendAnswer, StatusAnswer, Unknown
 from ..errors import ClaimLost, RequestNeeded
 from .context import Means
-from .objections import is_out_of_date
 from .steps import Done, Waiting
 from .timing import Timing, clock
 

@@ -6,13 +6,13 @@ from typing import Final
 
 import attrs
 
-from ..batch.parser import status_word
 from ..core.discrepancies import RECONCILE as RECONCILE_SENTENCE
 from ..core.discrepancies import explain, sentence_of
 from ..core.events import Decision, Released
-from ..core.models import Alarm, Doubt, Outcome, State
+from ..core.models import Alarm, Doubt, OpenReason, Outcome, State
 from ..core.payout import Payout, deadline
 from ..core.responses import Status
+from ..errors import SendingStopped
 
 __all__ = [
     "ATTENTION",
@@ -21,8 +21,11 @@ __all__ = [
     "RELEASED",
     "UNFINISHED",
     "Line",
+    "Total",
     "explanation_of",
     "line_of",
+    "status_word",
+    "told_status",
 ]
 
 _WAITS: Final[Mapping[State, str]] = {
@@ -223,3 +226,48 @@ def _reasons(line: Line) -> list[tuple[str, str]]:
     elif line.state in _WAITS:
         reasons.append((line.state.value, _WAITS[line.state]))
     return reasons
+
+
+def told_status(outcome: Outcome | None) -> str:
+    """Say in one word what became of a payout: the gateway's final status, or where it stands."""
+    if outcome is None or isinstance(outcome.problem, SendingStopped):
+        return "unfinished"
+    if outcome.problem is not None:
+        return "conflict"
+    return status_word(outcome.state, outcome.status, outcome.open_reason)
+
+
+def status_word(state: State, status: Status | None, open_reason: OpenReason | None) -> str:
+    """Say the same of a payout that was taken in.
+
+    Args:
+        state: The situation it is in.
+        status: Its final status, once there is one.
+        open_reason: Why it is not finished, if it is not.
+    """
+    if state is State.FINAL and status is not None:
+        return str(status)
+    if state.is_terminal or state is State.ATTENTION:
+        return state.value
+    match open_reason:
+        case OpenReason.AWAITING_APPROVAL | OpenReason.AWAITING_RECEIVER as reason:
+            return reason.value
+        case _:
+            return "unfinished"
+
+
+@attrs.frozen
+class Total:
+    """How many payouts of one status and currency, and what they sum to.
+
+    Attributes:
+        status: The word of ``told_status``.
+        currency: The currency.
+        payouts: How many.
+        amount: Their sum in major units.
+    """
+
+    status: str
+    currency: str
+    payouts: int
+    amount: Decimal

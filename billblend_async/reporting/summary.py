@@ -11,10 +11,9 @@ from typing import Final
 
 import attrs
 
-from ..batch.parser import Total
 from ..core.models import Doubt, State
 from ..core.responses import Status
-from .projection import ATTENTION, UNFINISHED, Line
+from .projection import ATTENTION, UNFINISHED, Line, Total
 from .timeline import Spread, Timeline, spread, timeline
 
 __all__ = [

@@ -30,8 +30,8 @@ from ..gateway.wire import FORM, RequestKind, status_control_parts
 from .callbacks import Postman
 from .faults import FaultKind, Faults
 from .gateway import Gateway
-from .messages import answer, content_type, error_page, hang_up, read_body, requested_url
-from .web import Site
+from .messages import answer, error_page, hang_up, requested_url
+from .web import Site, content_type, read_body
 from .wire import read_form, read_url_path
 
 __all__ = ["LONGEST_BODY", "PREFIX", "Merchant", "build_app"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from ..server import HANG_UP
@@ -11,19 +11,12 @@ from .wire import build_answer
 
 __all__ = [
     "answer",
-    "content_type",
     "error_page",
     "hang_up",
-    "read_body",
     "requested_url",
 ]
 
 _JSON: Final = "application/vnd.pay+json"
-
-
-def content_type(request: Request) -> str:
-    """Tell the type of the body, without its parameters."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().casefold()
 
 
 def requested_url(request: Request) -> str:
@@ -32,24 +25,6 @@ def requested_url(request: Request) -> str:
     query = request.scope["query_string"].decode("latin-1")
     url = f"{request.scope['scheme']}://{request.headers.get('host', '')}{path}"
     return f"{url}?{query}" if query else url
-
-
-async def read_body(request: Request, longest: int) -> bytes | None:
-    """Read the body; None if it is too long or was cut.
-
-    A body that is too long is read to its end all the same, and forgotten: a client that is still
-    writing when the connection closes would never see the answer.
-    """
-    body = bytearray()
-    size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size <= longest:
-                body += chunk
-    except ClientDisconnect:
-        return None
-    return bytes(body) if size <= longest else None
 
 
 def answer(request: Request, reply: dict[str, str]) -> Response:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import attrs
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -23,13 +23,12 @@ from ..gateway.wire import FORM
 from .callbacks import Delivery, Postman
 from .faults import FAULTS, Faults
 from .gateway import Gateway
-from .messages import content_type, read_body
 from .notices import final_redirect
 from .orders import Happening, Order
 from .pages import HEADERS, done_page, final_redirect_page, form_page, orders_page, unknown_page
 from .wire import read_form
 
-__all__ = ["Site"]
+__all__ = ["Site", "content_type", "read_body"]
 
 _Handler = Callable[[Request], Awaitable[Response]]
 _LONGEST_BODY: Final = 64 * 1024
@@ -262,3 +261,26 @@ _SETTINGS: Final[Mapping[str, Callable[[str], object]]] = {
     "count": int,
     "seconds": float,
 }
+
+
+def content_type(request: Request) -> str:
+    """Tell the type of the body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().casefold()
+
+
+async def read_body(request: Request, longest: int) -> bytes | None:
+    """Read the body; None if it is too long or was cut.
+
+    A body that is too long is read to its end all the same, and forgotten: a client that is still
+    writing when the connection closes would never see the answer.
+    """
+    body = bytearray()
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size <= longest:
+                body += chunk
+    except ClientDisconnect:
+        return None
+    return bytes(body) if size <= longest else None

@@ -15,8 +15,15 @@ from typing import Any, TypeVar
 
 from billblend_async.core.models import Endpoint
 from billblend_async.core.request import PayoutRequest
-from billblend_async.core.responses import NoAnswer, NotSent, SendAnswer, StatusAnswer, Unknown
-from billblend_async.gateway.callbacks import Callback, verify_callback
+from billblend_async.core.responses import (
+    Callback,
+    NoAnswer,
+    NotSent,
+    SendAnswer,
+    StatusAnswer,
+    Unknown,
+)
+from billblend_async.gateway.callbacks import verify_callback
 from billblend_async.gateway.exchange import Timeouts
 from billblend_async.gateway.httpx_transport import AsyncTransport, HttpxSender
 from billblend_async.gateway.lane import Lane

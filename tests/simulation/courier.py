@@ -16,8 +16,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from billblend_async.core.responses import Status
-from billblend_async.gateway.callbacks import Callback
+from billblend_async.core.responses import Callback, Status
 
 from .fate import Fate
 from .gateway import Gateway

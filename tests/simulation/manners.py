@@ -15,7 +15,7 @@ from billblend_async.core.events import (
 )
 from billblend_async.core.models import State
 from billblend_async.core.payout import Payout
-from billblend_async.gateway.callbacks import Callback
+from billblend_async.core.responses import Callback
 from billblend_async.orchestrator.feed import Notice
 
 from .journal import Store

@@ -10,7 +10,7 @@ from billblend_async.core.commands import next_command
 from billblend_async.core.events import Approved, CalledBack, Event
 from billblend_async.core.models import Outcome, State
 from billblend_async.core.payout import Payout
-from billblend_async.gateway.callbacks import Callback
+from billblend_async.core.responses import Callback
 from billblend_async.orchestrator import (
     admission,
     questions,

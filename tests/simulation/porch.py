@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from billblend_async.core.models import Outcome
+from billblend_async.core.responses import Callback
 from billblend_async.errors import (
     ClosedError,
     DeliverAgain,
@@ -13,7 +14,6 @@ from billblend_async.errors import (
     PayoutNotFound,
     VerificationFailed,
 )
-from billblend_async.gateway.callbacks import Callback
 from billblend_async.gateway.signing import control
 from billblend_async.integrations.asgi import answer_callback
 from billblend_async.orchestrator.feed import Events

@@ -12,6 +12,7 @@ from httpcore import AsyncConnectionPool
 
 from billblend_async.core.models import Outcome, State
 from billblend_async.core.request import PayoutRequest
+from billblend_async.core.responses import Callback
 from billblend_async.errors import (
     ClosedError,
     JournalError,
@@ -20,7 +21,6 @@ from billblend_async.errors import (
     RequestNeeded,
     SendingStopped,
 )
-from billblend_async.gateway.callbacks import Callback
 from billblend_async.journal import Journal
 from billblend_async.orchestrator.orchestrator import Orchestrator
 from billblend_async.orchestrator.polling import Polling
