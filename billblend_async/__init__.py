@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .core.models import Alarm, Deadlines, Doubt, Endpoint, Flow, OpenReason, Outcome, State
+    from .core.models import (
+        Alarm,
+        Deadlines,
+        Doubt,
+        Endpoint,
+        Flow,
+        OpenReason,
+        Outcome,
+        Polling,
+        State,
+    )
     from .core.payout import Payout
     from .core.request import PayoutRequest
     from .core.responses import (
@@ -62,7 +72,6 @@ if TYPE_CHECKING:
     from .orchestrator.inbox import Delivery
     from .orchestrator.observer import Observer
     from .orchestrator.orchestrator import Orchestrator
-    from .orchestrator.polling import Polling
     from .orchestrator.steps import Done, Waiting
 
 __all__ = [
@@ -148,12 +157,11 @@ _ROOMS = {
     "journal": "Journal Owner",
     "journal.postgres": "PostgresJournal",
     "journal.sqlite": "SqliteJournal",
-    "core.models": "Alarm Deadlines Doubt Endpoint Flow OpenReason Outcome State",
+    "core.models": "Alarm Deadlines Doubt Endpoint Flow OpenReason Outcome Polling State",
     "orchestrator.observer": "Observer",
     "orchestrator.orchestrator": "Orchestrator",
     "integrations.otel": "OpenTelemetryObserver",
     "core.payout": "Payout",
-    "orchestrator.polling": "Polling",
     "core.request": "PayoutRequest",
     "gateway.credentials": "Credentials RsaSigner Signer",
     "gateway.exchange": "Timeouts",

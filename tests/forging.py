@@ -32,14 +32,13 @@ from payouts import DOUBT_PATHS, LINK, ONE_STEP_PATHS, PATHS, START, opened, req
 
 from billblend_async.core.events import Approved, Event
 from billblend_async.core.machine import Payout, evolve, open_payout
-from billblend_async.core.models import Deadlines, Flow, State
+from billblend_async.core.models import Deadlines, Flow, Polling, State
 from billblend_async.core.responses import NotFound, Status, StatusAnswer, StatusReport
 from billblend_async.errors import VerificationFailed
 from billblend_async.integrations.asgi import answer_callback
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.orchestrator.inbox import Delivery
 from billblend_async.orchestrator.orchestrator import Orchestrator
-from billblend_async.orchestrator.polling import Polling
 
 LATER = 300.0
 """Seconds after the first event at which the callbacks come."""

@@ -34,7 +34,7 @@ from rsa_keys import private_key
 from servers import HOST, Connection, Server, http_answer, pairs, settle
 
 from billblend_async.core.events import CheckStarted, Event, PayStarted
-from billblend_async.core.models import Deadlines, Flow, State
+from billblend_async.core.models import Deadlines, Flow, Polling, State
 from billblend_async.core.payout import Payout
 from billblend_async.core.request import PayoutRequest
 from billblend_async.core.responses import (
@@ -50,7 +50,6 @@ from billblend_async.gateway.client import Client
 from billblend_async.gateway.credentials import Credentials, RsaSigner
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.orchestrator.orchestrator import Orchestrator
-from billblend_async.orchestrator.polling import Polling
 
 ORDER = "6982864"
 CONTROL = "AF4B5DE6-3468-424C-A922-C1DAD7CB4509"

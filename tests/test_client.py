@@ -46,6 +46,7 @@ from servers import (
 )
 
 from billblend_async import __version__
+from billblend_async.core.models import Polling
 from billblend_async.core.request import PayoutRequest
 from billblend_async.core.responses import (
     Accepted,
@@ -62,7 +63,6 @@ from billblend_async.errors import ClaimLost, ClosedError, ConfigurationError, J
 from billblend_async.gateway.client import Client
 from billblend_async.gateway.credentials import Credentials, RsaSigner
 from billblend_async.gateway.exchange import KEEP_ALIVE, LONGEST_ANSWER, Timeouts
-from billblend_async.orchestrator.polling import Polling
 
 LOGIN = "acme"
 CONTROL = "AF4B5DE6-3468-424C-A922-C1DAD7CB4509"

@@ -34,19 +34,18 @@ from manual import DOCS, PAGES, PAPERS, ROOT, Block, anchors, block, blocks, lin
 
 import billblend_async
 from billblend_async.cli.main import _parser
-from billblend_async.core.models import Alarm, Doubt, State
+from billblend_async.core.models import Alarm, Doubt, Polling, State
 from billblend_async.core.request import PayoutRequest
 from billblend_async.gateway.client import Client
 from billblend_async.gateway.credentials import Credentials
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.orchestrator.orchestrator import Orchestrator
-from billblend_async.orchestrator.polling import Polling
 from billblend_async.sandbox import Sandbox
 
 PATIENCE = 120
 """Seconds after which a block that was run will not come to its end."""
 EAGER = """
-from billblend_async.orchestrator.polling import Polling
+from billblend_async.core.models import Polling
 Polling.__init__.__kwdefaults__.update(shortest=0.05, longest=0.1)
 """
 """What every Python of a page runs first: a gateway that is so quick is worth asking often."""

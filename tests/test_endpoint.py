@@ -18,6 +18,7 @@ from leaks import CARD, LINK, RECEIVER, leaks
 from payouts import request
 from rsa_keys import PEM_2048
 
+from billblend_async.core.models import Polling
 from billblend_async.core.responses import Callback
 from billblend_async.errors import (
     BillblendError,
@@ -34,7 +35,6 @@ from billblend_async.gateway.credentials import Credentials
 from billblend_async.integrations.asgi import CallbackEndpoint, answer_callback
 from billblend_async.orchestrator.inbox import Delivery
 from billblend_async.orchestrator.orchestrator import Orchestrator
-from billblend_async.orchestrator.polling import Polling
 from billblend_async.sandbox import Gateway
 
 FAST = Polling(shortest=0.05, longest=0.1)

@@ -45,7 +45,7 @@ FLOORS = 8
 PURE = {
     *("core", "errors"),
     *("gateway.wire", "gateway.credentials", "gateway.signing", "gateway.callbacks"),
-    *("orchestrator.observer", "orchestrator.objections", "orchestrator.polling"),
+    *("orchestrator.observer", "orchestrator.objections"),
     *("batch.parser", "batch.cells", "batch.formats", "batch.workbook", "batch.results"),
     *("batch.likeness", "batch.remarks", "batch.snapshot", "batch.progress", "batch.uncertainty"),
     *("reporting.formulas", "reporting.remedies", "reporting.projection", "reporting.summary"),

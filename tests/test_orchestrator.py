@@ -23,7 +23,7 @@ from virtual_time import run_virtual
 
 from billblend_async.core.events import CheckStarted, Event, PayNotSent, PayStarted, Released
 from billblend_async.core.machine import Payout
-from billblend_async.core.models import Deadlines, Doubt, Flow, OpenReason, Outcome, State
+from billblend_async.core.models import Deadlines, Doubt, Flow, OpenReason, Outcome, Polling, State
 from billblend_async.core.request import PayoutRequest
 from billblend_async.core.responses import Refused, Unknown
 from billblend_async.errors import (
@@ -36,7 +36,6 @@ from billblend_async.errors import (
 from billblend_async.gateway.wire import RequestKind
 from billblend_async.orchestrator.monitor import Monitor
 from billblend_async.orchestrator.orchestrator import Orchestrator
-from billblend_async.orchestrator.polling import Polling
 from billblend_async.orchestrator.steps import Done, Waiting
 from billblend_async.sandbox import Gateway
 

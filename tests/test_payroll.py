@@ -10,13 +10,12 @@ from desk import Desk, open_desk
 from billblend_async.batch.parser import read_batch
 from billblend_async.cli import links
 from billblend_async.cli.run import Plan, run_batch
-from billblend_async.core.models import Outcome
+from billblend_async.core.models import Outcome, Polling
 from billblend_async.core.request import PayoutRequest
 from billblend_async.errors import JournalUnavailable
 from billblend_async.gateway.settings import read_settings
 from billblend_async.gateway.wire import RequestKind
 from billblend_async.journal.location import FilePlace
-from billblend_async.orchestrator.polling import Polling
 
 GOOD, REDIRECT = "1234567890", "2000000001"
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billblend_async.core.commands import Pace
-from billblend_async.orchestrator.polling import Polling
+from billblend_async.core.models import Pace, Polling
 
 chances = st.floats(0, 1)
 paces = st.sampled_from(Pace)

@@ -15,9 +15,9 @@ import pytest
 
 from billblend_async.batch.parser import read_batch
 from billblend_async.cli.main import _parser
+from billblend_async.core.models import Polling
 from billblend_async.core.request import PayoutRequest
 from billblend_async.orchestrator.orchestrator import Orchestrator
-from billblend_async.orchestrator.polling import Polling
 from billblend_async.sandbox import Sandbox
 
 README = Path(__file__).parent.parent / "README.md"

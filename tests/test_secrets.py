@@ -47,7 +47,7 @@ import billblend_async
 from billblend_async import Observer, OpenTelemetryObserver
 from billblend_async.batch.parser import read_batch
 from billblend_async.core.events import Event
-from billblend_async.core.models import Deadlines, Flow, OpenReason, Outcome, State
+from billblend_async.core.models import Deadlines, Flow, OpenReason, Outcome, Polling, State
 from billblend_async.core.payout import Payout
 from billblend_async.core.payout import outcome as outcome_of
 from billblend_async.core.request import PARAMETERS, PayoutRequest
@@ -58,7 +58,6 @@ from billblend_async.gateway.credentials import Credentials
 from billblend_async.gateway.exchange import Timeouts
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.orchestrator.orchestrator import Orchestrator
-from billblend_async.orchestrator.polling import Polling
 from billblend_async.reporting.report import print_outcome, print_problems, print_report
 
 PEOPLE = frozenset(RECEIVER) - TOKENS

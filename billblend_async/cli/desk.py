@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ..core.models import Deadlines
+from ..core.models import Deadlines, Polling
 from ..journal.location import Place
-from ..orchestrator.polling import Polling
 
 if TYPE_CHECKING:
     from ..gateway.client import Client

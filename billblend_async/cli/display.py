@@ -20,7 +20,6 @@ from ..reporting.projection import Total, explanation_of, told_status
 from .console import say
 
 __all__ = [
-    "JSON_HELP",
     "WORDS",
     "JsonLines",
     "PlainLines",
@@ -41,26 +40,6 @@ WORDS: Final = {
 """The groups as a person reads them."""
 _LASTING: Final = 2.0
 """Seconds after which trouble is worth a line of a log."""
-
-JSON_HELP: Final = """\
---json writes one JSON object a line to stdout, and what people read to stderr. Amounts are strings
-in major units, by currency; "at" is UTC. No line holds anything of a receiver, unless somebody has
-written it into the reason of a decision.
-  started   payouts, amounts
-  payout    client_orderid, status (as in the results file), state, amount, currency,
-            paynet_order_id, order_stage, error_code, error_message, open_reason, doubt, alarms,
-            acknowledged, explanation: a payout has ended, or this run has handed it back
-  problem   client_orderid, problem: a payout needs a person
-  trouble   trouble: why nothing goes on; null once it does
-  doubt     in_doubt, until, doubt, command: payouts that were claimed, by this run or another, of
-            which no answer is known, until when they are asked about at the longest, the same in
-            words, and what lists what needs a person then; in_doubt is 0 once there are none
-  progress  seconds, counts, amounts (both by group: approved, waiting, refused, needs-person,
-            awaiting-approval, unfinished), phases, per_second, seconds_left, under_way, stopping,
-            in_doubt, doubt_until; every five seconds
-  finished  exit_status, interrupted, results (the file, or null), totals: status, currency,
-            payouts, amount; a run that is killed or cut off ends without it
-"""
 
 
 class _Scribe:

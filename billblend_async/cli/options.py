@@ -6,8 +6,7 @@ from typing import Final
 
 import attrs
 
-from ..core.models import Deadlines
-from ..orchestrator.polling import Polling
+from ..core.models import Deadlines, Polling
 
 __all__ = ["POLL_HELP", "deadline", "polling", "positive"]
 

@@ -8,16 +8,14 @@ from typing import Final
 import attrs
 
 from ..batch.results import are_results, check_ending
-from ..core.models import Deadlines, Flow
+from ..core.models import Deadlines, Flow, Polling
 from ..errors import ConfigurationError
 from ..gateway.settings import read_settings
 from ..journal.location import Place, read_place
-from ..orchestrator.polling import Polling
-from .display import JSON_HELP
 from .options import POLL_HELP, deadline, polling, positive
 from .preflight import add_preflight, is_cleared, read_file
 
-__all__ = ["add_pay", "add_view", "check_out"]
+__all__ = ["JSON_HELP", "add_pay", "add_view", "check_out"]
 
 _SIGNALS_HELP: Final = """\
 Ctrl-C (or SIGTERM) ends a run well: nothing new is sent, what is under way is recorded, and the
@@ -130,3 +128,24 @@ def _check_out(out: Path, file: Path, journal: Place) -> None:
         raise ConfigurationError(
             f"--out {out}: this holds no results; move it or give another path"
         )
+
+
+JSON_HELP: Final = """\
+--json writes one JSON object a line to stdout, and what people read to stderr. Amounts are strings
+in major units, by currency; "at" is UTC. No line holds anything of a receiver, unless somebody has
+written it into the reason of a decision.
+  started   payouts, amounts
+  payout    client_orderid, status (as in the results file), state, amount, currency,
+            paynet_order_id, order_stage, error_code, error_message, open_reason, doubt, alarms,
+            acknowledged, explanation: a payout has ended, or this run has handed it back
+  problem   client_orderid, problem: a payout needs a person
+  trouble   trouble: why nothing goes on; null once it does
+  doubt     in_doubt, until, doubt, command: payouts that were claimed, by this run or another, of
+            which no answer is known, until when they are asked about at the longest, the same in
+            words, and what lists what needs a person then; in_doubt is 0 once there are none
+  progress  seconds, counts, amounts (both by group: approved, waiting, refused, needs-person,
+            awaiting-approval, unfinished), phases, per_second, seconds_left, under_way, stopping,
+            in_doubt, doubt_until; every five seconds
+  finished  exit_status, interrupted, results (the file, or null), totals: status, currency,
+            payouts, amount; a run that is killed or cut off ends without it
+"""

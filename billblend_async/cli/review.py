@@ -16,7 +16,7 @@ from ..batch.parser import Batch
 from ..batch.preflight import approvable, is_approvable, question
 from ..batch.progress import Tally
 from ..batch.remarks import remarks
-from ..core.models import Alarm, Doubt, Outcome, State
+from ..core.models import Alarm, Doubt, Outcome, Polling, State
 from ..core.notation import Notation
 from ..core.request import PayoutRequest
 from ..errors import (
@@ -31,7 +31,6 @@ from ..errors import (
 from ..gateway.settings import read_settings
 from ..journal.location import JOURNAL_HELP, read_place
 from ..orchestrator.concurrency import side_by_side
-from ..orchestrator.polling import Polling
 from .acknowledgements import acknowledge
 from .console import BAD_INPUT, UNFINISHED, say
 from .desk import make_client, make_orchestrator

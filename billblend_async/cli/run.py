@@ -11,11 +11,10 @@ import attrs
 from ..batch.parser import Batch
 from ..batch.progress import Tally
 from ..batch.results import exit_status, totals, write_results
-from ..core.models import Deadlines, Flow, Outcome
+from ..core.models import Deadlines, Flow, Outcome, Polling
 from ..errors import JournalError, JournalRolledBack, SendingStopped
 from ..gateway.settings import Settings
 from ..journal.location import Place
-from ..orchestrator.polling import Polling
 from ..reporting.projection import Total
 from ..reporting.replacement import remove_leftovers
 from .console import BAD_CONFIGURATION, UNFINISHED, say

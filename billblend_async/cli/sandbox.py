@@ -14,10 +14,10 @@ from typing import Any, Final
 from urllib.request import ProxyHandler, build_opener
 
 from ..batch.parser import read_batch
+from ..core.models import Polling
 from ..errors import ConfigurationError
 from ..gateway.settings import Settings, read_settings
 from ..journal.location import FilePlace
-from ..orchestrator.polling import Polling
 from .console import UNFINISHED
 from .options import POLL_HELP, polling, positive
 from .run import Plan, run_batch

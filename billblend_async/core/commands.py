@@ -1,24 +1,13 @@
 """What the machine asks its driver to do next."""
 
-import enum
 from typing import assert_never
 
 import attrs
 
-from .models import Flow, State
+from .models import Flow, Pace, State
 from .payout import Payout, is_fresh
 
-__all__ = ["Ask", "Check", "Command", "Pace", "Pay", "PayOut", "Stop", "next_command"]
-
-
-class Pace(enum.Enum):
-    """How urgently a status is asked for."""
-
-    NORMAL = "normal"
-    RECEIVER = "receiver"
-    """A person fills in a form: slower."""
-    PERSON = "person"
-    """A person of ours must decide: slowly, only to learn."""
+__all__ = ["Ask", "Check", "Command", "Pay", "PayOut", "Stop", "next_command"]
 
 
 @attrs.frozen

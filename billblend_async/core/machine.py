@@ -41,7 +41,7 @@ from typing import Any, Final, assert_never
 
 import attrs
 
-from .commands import Ask, Check, Command, Pace, Pay, PayOut, Stop, next_command
+from .commands import Ask, Check, Command, Pay, PayOut, Stop, next_command
 from .discrepancies import acknowledged, find, with_finding
 from .events import (
     Acknowledged,
@@ -71,7 +71,7 @@ from .events import (
     Validated,
     Withdrawn,
 )
-from .models import Alarm, Doubt, Flow, State
+from .models import Alarm, Doubt, Flow, Pace, State
 from .news import event_for
 from .payout import Payout, open_payout
 from .responses import Status, StatusAnswer, is_later_transaction

@@ -9,7 +9,7 @@ import attrs
 
 from ..core.events import Event
 from ..core.logs import fields
-from ..core.models import Endpoint, is_callback_address
+from ..core.models import Endpoint, Polling, is_callback_address
 from ..core.payout import Payout, differences, outcome
 from ..core.request import PayoutRequest
 from ..core.responses import Callback, SendAnswer, StatusAnswer
@@ -27,7 +27,6 @@ from .circuit_breaker import BackOff, Breaker
 from .feed import Feed, Notice
 from .monitor import Monitor
 from .observer import Observers
-from .polling import Polling
 from .questions import Questions
 from .redirects import OnRedirect, Redirects
 

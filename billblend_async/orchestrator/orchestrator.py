@@ -17,7 +17,7 @@ import attrs
 from tenacity import RetryCallState, retry_if_result
 
 from ..core.events import Approved
-from ..core.models import Deadlines, Flow, Outcome, State
+from ..core.models import Deadlines, Flow, Outcome, Polling, State
 from ..core.payout import Payout, not_taken
 from ..core.request import PayoutRequest
 from ..core.responses import Callback
@@ -29,7 +29,6 @@ from .context import Means, Observers, PayoutGateway, Resolve
 from .crew import Crew
 from .feed import Events
 from .inbox import Delivery, Mailbox
-from .polling import Polling
 from .redirects import OnRedirect
 from .repeating import Repeating
 from .review import Oversight

@@ -5,12 +5,11 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from ..core.commands import Ask, Pace, next_command
+from ..core.commands import Ask, next_command
 from ..core.machine import NOT_SEEN_FOR
-from ..core.models import State
+from ..core.models import Pace, Polling, State
 from ..core.payout import Payout, deadline
 from .alarms import Alarms
-from .polling import Polling
 from .questions import BETWEEN
 
 __all__ = ["Timing", "clock"]

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, Self
 
 import attrs
 
+from ..core.models import Polling
 from ..core.parameters import amount_text
 from ..errors import InvalidInput, Problem
 from ..gateway.client import Client
@@ -15,7 +16,6 @@ from ..gateway.credentials import Credentials
 from ..journal import Journal
 from ..journal.sqlite import SqliteJournal
 from ..orchestrator.orchestrator import Orchestrator
-from ..orchestrator.polling import Polling
 from ..sandbox import Sandbox
 from ..sandbox.callbacks import Delivery
 from ..sandbox.faults import Switch

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from httpcore import AsyncConnectionPool
 
-from billblend_async.core.models import Outcome, State
+from billblend_async.core.models import Outcome, Polling, State
 from billblend_async.core.request import PayoutRequest
 from billblend_async.core.responses import Callback
 from billblend_async.errors import (
@@ -23,7 +23,6 @@ from billblend_async.errors import (
 )
 from billblend_async.journal import Journal
 from billblend_async.orchestrator.orchestrator import Orchestrator
-from billblend_async.orchestrator.polling import Polling
 from billblend_async.orchestrator.steps import Done
 
 from .client import SimulatedClient
