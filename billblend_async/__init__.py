@@ -68,11 +68,10 @@ if TYPE_CHECKING:
     from .journal import Journal, Owner
     from .journal.postgres import PostgresJournal
     from .journal.sqlite import SqliteJournal
-    from .orchestrator.feed import Events, Notice
     from .orchestrator.inbox import Delivery
-    from .orchestrator.observer import Observer
+    from .orchestrator.observer import Events, Notice, Observer
     from .orchestrator.orchestrator import Orchestrator
-    from .orchestrator.steps import Done, Waiting
+    from .orchestrator.runner import Done, Waiting
 
 __all__ = [
     "Accepted",
@@ -147,18 +146,17 @@ _ROOMS = {
     "gateway.callbacks": "FinalRedirect read_final_redirect verify_callback",
     "gateway.client": "Client",
     "orchestrator.inbox": "Delivery",
-    "orchestrator.steps": "Done Waiting",
+    "orchestrator.runner": "Done Waiting",
     "integrations.asgi": "CallbackEndpoint answer_callback",
     "errors": "BillblendError ClaimLost ClosedError ConfigurationError DecisionRefused "
     "DeliverAgain EventsMissed InvalidInput JournalDamaged JournalError JournalMismatch "
     "JournalRolledBack JournalUnavailable PayoutConflict PayoutNotFound Problem RequestNeeded "
     "SendingStopped SigningFailed UnreadableAnswer VerificationFailed",
-    "orchestrator.feed": "Events Notice",
     "journal": "Journal Owner",
     "journal.postgres": "PostgresJournal",
     "journal.sqlite": "SqliteJournal",
     "core.models": "Alarm Deadlines Doubt Endpoint Flow OpenReason Outcome Polling State",
-    "orchestrator.observer": "Observer",
+    "orchestrator.observer": "Events Notice Observer",
     "orchestrator.orchestrator": "Orchestrator",
     "integrations.otel": "OpenTelemetryObserver",
     "core.payout": "Payout",

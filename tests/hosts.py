@@ -20,7 +20,7 @@ from desk import ROOT, Desk
 from truth import Record, read_records
 
 from billblend_async.gateway.signing import control
-from billblend_async.sandbox.notices import callback
+from billblend_async.sandbox.callbacks import callback
 from billblend_async.sandbox.orders import Order
 
 ASKS_RECEIVER = "2000000001"

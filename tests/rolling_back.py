@@ -16,7 +16,7 @@ from typing import Any
 from journal_cases import OWNER
 from payouts import START, opened
 
-from billblend_async.journal import siblings
+from billblend_async.journal import key_file as siblings
 from billblend_async.journal import sqlite_database as database
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.journal.sqlite_database import Database

@@ -36,7 +36,7 @@ from benchmarks.postgres import MISSING, Postgres, running_postgres
 from billblend_async import Orchestrator, Owner, PostgresJournal
 from billblend_async.batch.parser import read_batch
 from billblend_async.batch.results import write_results
-from billblend_async.cli.desk import make_client
+from billblend_async.cli.options import make_client
 from billblend_async.errors import DecisionRefused
 from billblend_async.gateway.settings import read_settings
 

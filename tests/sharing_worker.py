@@ -14,7 +14,7 @@ from pathlib import Path
 
 from billblend_async import Deadlines, Orchestrator, PayoutRequest, Polling, PostgresJournal
 from billblend_async.batch.parser import read_batch
-from billblend_async.cli.desk import make_client
+from billblend_async.cli.options import make_client
 from billblend_async.gateway.settings import read_settings
 
 KEY = b"shared by every worker, 32 bytes"

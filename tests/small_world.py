@@ -34,7 +34,6 @@ import attrs
 from payouts import opened
 
 from billblend_async.core import machine
-from billblend_async.core.commands import Ask, Check, Command, Pay, PayOut, next_command
 from billblend_async.core.events import (
     Acknowledged,
     Approved,
@@ -50,7 +49,18 @@ from billblend_async.core.events import (
     Restored,
     Withdrawn,
 )
-from billblend_async.core.machine import NOT_SEEN_FOR, event_for, evolve, is_out_of_date
+from billblend_async.core.machine import (
+    NOT_SEEN_FOR,
+    Ask,
+    Check,
+    Command,
+    Pay,
+    PayOut,
+    event_for,
+    evolve,
+    is_out_of_date,
+    next_command,
+)
 from billblend_async.core.models import Doubt, Flow, State
 from billblend_async.core.payout import FRESH_FOR, Payout, open_payout
 from billblend_async.core.responses import (

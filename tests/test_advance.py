@@ -12,7 +12,7 @@ from payouts import request
 
 from billblend_async.core.models import State
 from billblend_async.gateway.wire import RequestKind
-from billblend_async.orchestrator.steps import Done, Waiting
+from billblend_async.orchestrator.runner import Done, Waiting
 from billblend_async.sandbox import Gateway
 from billblend_async.testing import RunningSandbox
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import run_virtual
 
-from billblend_async.orchestrator.alarms import Alarms
+from billblend_async.orchestrator.polling import Alarms
 
 NAPS = st.lists(
     st.tuples(

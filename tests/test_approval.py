@@ -19,7 +19,7 @@ from billblend_async.errors import (
     RequestNeeded,
 )
 from billblend_async.gateway.wire import RequestKind
-from billblend_async.orchestrator.steps import Waiting
+from billblend_async.orchestrator.runner import Waiting
 
 PAY, STATUS = RequestKind.PAY, RequestKind.STATUS
 

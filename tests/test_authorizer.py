@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rsa_keys import private_key
 
-from billblend_async.gateway.authorizer import Authorizer
 from billblend_async.gateway.credentials import Credentials, RsaSigner, Signer
+from billblend_async.gateway.exchange import Authorizer
 
 URL = "https://127.0.0.1/checkout/api/v4/payout-pay/39915"
 BODY = b"client_orderid=po-1&login=acme&orderid=77"

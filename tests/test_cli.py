@@ -26,7 +26,7 @@ from billblend_async.core.models import State
 from billblend_async.gateway.wire import RequestKind
 from billblend_async.journal import Owner
 from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.sandbox.scenarios import SCENARIOS
+from billblend_async.sandbox.orders import SCENARIOS
 
 
 @pytest.fixture

@@ -156,13 +156,13 @@ async def test_a_bug_ends_no_workflow() -> None:
     records: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("billblend_async.integrations.stints").addHandler(handler)
+    logging.getLogger("billblend_async.engines.stints").addHandler(handler)
     try:
         async with house(client, resolve=finder) as h, engine_of(h, dbos) as engine:
             await engine.submit(request())
             assert (await engine.outcome("po-1")).is_approved
     finally:
-        logging.getLogger("billblend_async.integrations.stints").removeHandler(handler)
+        logging.getLogger("billblend_async.engines.stints").removeHandler(handler)
     assert ["payout po-1: ZeroDivisionError (it is tried again)"] == records
 
 

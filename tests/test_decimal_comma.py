@@ -14,10 +14,10 @@ from command_words import PARSERS
 from desk import ROOT, Desk, ended, open_desk
 from openpyxl import Workbook
 
-from billblend_async.batch.limits import Limits, add_limits, limits_of
 from billblend_async.batch.parser import read_batch
-from billblend_async.cli.intake import add_reading
-from billblend_async.core.notation import misread, with_point
+from billblend_async.batch.preflight import Limits, add_limits, limits_of
+from billblend_async.cli.options import add_reading
+from billblend_async.core.descriptions import misread, with_point
 from billblend_async.errors import InvalidInput
 from billblend_async.gateway.wire import RequestKind
 
@@ -193,7 +193,7 @@ class TestCommands:
         assert {"billblend pay", "billblend approve", "billblend watch", "billblend sign"} <= has
 
     def test_one_door(self) -> None:
-        """A command reads payouts files through intake, which knows the option, and not around."""
+        """A command reads payouts files through options, which knows the option, and not around."""
         readers = set()
         for path in sorted((ROOT / "billblend_async").rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -201,7 +201,7 @@ class TestCommands:
                 if isinstance(name, ast.Name) and name.id == "read_batch":
                     readers.add(path.name)
 
-        assert {"intake.py", "demo.py"} == readers  # the demo reads what it has written itself
+        assert {"options.py", "sandbox.py"} == readers  # the demo reads what it has written itself
 
     @pytest.mark.parametrize(
         "words",

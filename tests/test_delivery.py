@@ -29,8 +29,8 @@ from billblend_async.errors import (
 )
 from billblend_async.gateway.wire import RequestKind
 from billblend_async.integrations.asgi import answer_callback
-from billblend_async.orchestrator.feed import Notice
 from billblend_async.orchestrator.inbox import Delivery
+from billblend_async.orchestrator.observer import Notice
 from billblend_async.orchestrator.orchestrator import Orchestrator
 from billblend_async.sandbox import Gateway
 

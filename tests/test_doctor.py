@@ -25,13 +25,17 @@ from payouts import PATHS, opened
 from rsa_keys import PEM_2048, PEM_4096, private_key
 from servers import HOST, Connection, Server, tls_contexts
 
-from billblend_async.cli.doctor import examination
-from billblend_async.cli.doctor import network as network_module
-from billblend_async.cli.doctor.examination import examine
-from billblend_async.cli.doctor.findings import Finding, Verdict
-from billblend_async.cli.doctor.network import examine_network
-from billblend_async.cli.doctor.papers import examine_papers
-from billblend_async.cli.doctor.records import examine_journal, filesystem_of
+from billblend_async.cli import doctor as examination
+from billblend_async.cli import doctor as network_module
+from billblend_async.cli.doctor import (
+    Finding,
+    Verdict,
+    examine,
+    examine_journal,
+    examine_network,
+    examine_papers,
+    filesystem_of,
+)
 from billblend_async.core.models import Endpoint, State
 from billblend_async.journal import Owner
 from billblend_async.journal.location import FilePlace
@@ -238,7 +242,7 @@ class TestPapers:
         path = Path(environ["BILLBLEND_PRIVATE_KEY"])
         path.write_text(PEM_4096)
         assert OK == about(papers(environ), "key").verdict
-        monkeypatch.setattr("billblend_async.cli.doctor.papers._LARGEST", 3072)
+        monkeypatch.setattr("billblend_async.cli.doctor._LARGEST", 3072)
         assert WARNING == about(papers(environ), "key").verdict
         short = rsa.generate_private_key(65537, 1024).private_bytes(
             serialization.Encoding.PEM,
@@ -556,7 +560,7 @@ class TestJournal:
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("PRAGMA journal_mode=DELETE")
         holder.execute("BEGIN EXCLUSIVE")
-        look = "billblend_async.cli.doctor.records.inspect_journal"
+        look = "billblend_async.cli.doctor.inspect_journal"
         inspect = examine_journal.__globals__["inspect_journal"]
         monkeypatch.setattr(look, lambda path: inspect(path, busy_timeout=0.05))
 
@@ -608,7 +612,7 @@ def _execute(path: Path, sql: str) -> None:
 async def test_quick_while_all_is_silent(monkeypatch: pytest.MonkeyPatch, environ: Any) -> None:
     """Against a server that never answers it ends in half a minute at most, and says so."""
     monkeypatch.setattr(network_module, "EXCHANGING", 0.2)
-    monkeypatch.setattr("billblend_async.cli.doctor.examination._ASKING", 0.2)
+    monkeypatch.setattr("billblend_async.cli.doctor._ASKING", 0.2)
 
     async def silent(connection: Connection) -> None:
         await connection.reader.read()

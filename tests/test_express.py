@@ -37,8 +37,7 @@ from billblend_async.errors import ClosedError, ConfigurationError
 from billblend_async.gateway.aiohttp_transport import ExpressSender
 from billblend_async.gateway.client import Client
 from billblend_async.gateway.credentials import Credentials, RsaSigner
-from billblend_async.gateway.departure import Departure
-from billblend_async.gateway.exchange import KEEP_ALIVE, LONGEST_ANSWER, Timeouts
+from billblend_async.gateway.exchange import KEEP_ALIVE, LONGEST_ANSWER, Departure, Timeouts
 
 CONTROL: Final = "AF4B5DE6-3468-424C-A922-C1DAD7CB4509"
 SECRET: Final = "hunter2-5500009876543210"

@@ -14,7 +14,7 @@ from payouts import request
 from billblend_async.core.models import Outcome, State
 from billblend_async.errors import ClosedError, EventsMissed, PayoutNotFound
 from billblend_async.gateway.wire import RequestKind
-from billblend_async.orchestrator.feed import LONGEST_QUEUE, Events, Feed, Notice
+from billblend_async.orchestrator.observer import LONGEST_QUEUE, Events, Feed, Notice
 from billblend_async.sandbox import Gateway
 
 REDIRECT = "2000000001"

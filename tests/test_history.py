@@ -25,7 +25,7 @@ from billblend_async.core.events import (
 from billblend_async.core.models import State
 from billblend_async.core.payout import outcome
 from billblend_async.errors import InvalidInput, PayoutNotFound
-from billblend_async.reporting.report import print_history
+from billblend_async.reporting.terminal import print_history
 
 ALL: Final = [event for events in lives().values() for event in events]
 

@@ -15,18 +15,17 @@ from journal_cases import OWNER
 from names_walk import planted, walk
 from payouts import opened
 
-from billblend_async.cli.doctor.records import examine_journal
+from billblend_async.cli.doctor import examine_journal
 from billblend_async.errors import BillblendError, JournalDamaged, JournalMismatch
-from billblend_async.journal.inspection import Inspection, inspect_journal
 from billblend_async.journal.key_file import make_key
 from billblend_async.journal.location import FilePlace
-from billblend_async.journal.reader import SqliteReader
-from billblend_async.journal.sqlite import SqliteJournal
+from billblend_async.journal.sqlite import SqliteJournal, SqliteReader
+from billblend_async.journal.sqlite_database import Inspection, inspect_journal
 
 KILLED = """
 import asyncio, os, signal, sys
 from journal_cases import OWNER
-from billblend_async.journal import database
+from billblend_async.journal import sqlite_database as database
 from billblend_async.journal.sqlite import SqliteJournal
 rightly = database.make_key
 def make(path, key):

@@ -21,7 +21,7 @@ from billblend_async.errors import ClosedError
 from billblend_async.gateway.client import Client
 from billblend_async.gateway.credentials import Credentials, RsaSigner
 from billblend_async.gateway.wire import RequestKind
-from billblend_async.orchestrator.monitor import Monitor
+from billblend_async.orchestrator.observer import Monitor
 
 GRAIN = 1e-5
 """More than the virtual clock's grain."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from desk import Desk, open_desk
 
-from billblend_async.batch.likeness import find_similar, shapes
 from billblend_async.batch.parser import Batch, read_batch
+from billblend_async.batch.preflight import find_similar, shapes
 from billblend_async.gateway.wire import RequestKind
 
 HEADER = "client_orderid,amount,currency,account_number"

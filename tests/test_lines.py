@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from payouts import PATHS, START, finished, fold, opened, payout_in, request
 
-from billblend_async.batch.progress import Tally
-from billblend_async.batch.snapshot import Snapshot
+from billblend_async.batch.progress import Snapshot, Tally
 from billblend_async.cli.display import JsonLines, PlainLines, doubt_text, span
+from billblend_async.core.descriptions import Notation
 from billblend_async.core.models import State
-from billblend_async.core.notation import Notation
 from billblend_async.core.payout import outcome
 from billblend_async.reporting.projection import Total
 

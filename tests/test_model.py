@@ -18,7 +18,6 @@ from small_world import LONG_AGO, NOW, Moment, Rules, World
 from walks import Found, stuck, walk
 
 from billblend_async.core import machine
-from billblend_async.core.commands import Command, Pay, next_command
 from billblend_async.core.events import (
     Acknowledged,
     Checked,
@@ -33,7 +32,7 @@ from billblend_async.core.events import (
     Rejected,
     Released,
 )
-from billblend_async.core.machine import TRANSITIONS, event_for, evolve
+from billblend_async.core.machine import TRANSITIONS, Command, Pay, event_for, evolve, next_command
 from billblend_async.core.models import Doubt, Flow, State
 from billblend_async.core.payout import Payout, is_fresh
 from billblend_async.core.responses import (

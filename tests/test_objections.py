@@ -35,7 +35,7 @@ from billblend_async.core.models import Alarm, Doubt, Flow, State
 from billblend_async.core.payout import Payout
 from billblend_async.core.responses import NotFound, StatusAnswer
 from billblend_async.errors import DecisionRefused
-from billblend_async.orchestrator.objections import object_to
+from billblend_async.orchestrator.review import object_to
 
 LATE: Final = START + 10_000
 WHO: Final[dict[str, Any]] = {"at": LATE, "who": "ann", "why": "asked"}

@@ -18,7 +18,7 @@ from billblend_async.core.models import Flow, State
 from billblend_async.core.payout import Payout
 from billblend_async.core.responses import Refused
 from billblend_async.gateway.wire import RequestKind
-from billblend_async.orchestrator.monitor import Monitor
+from billblend_async.orchestrator.observer import Monitor
 
 CHECK, PAY, STATUS = RequestKind.CHECK, RequestKind.PAY, RequestKind.STATUS
 HOOKS = ("joined", "changed", "overtaken", "asked", "sent", "left")
@@ -205,7 +205,7 @@ class TestFailures:
         def fail(_: logging.LogRecord) -> bool:
             raise RuntimeError
 
-        logger = logging.getLogger("billblend_async.orchestrator.monitor")
+        logger = logging.getLogger("billblend_async.orchestrator.observer")
         logger.setLevel(logging.DEBUG)
         logger.addFilter(fail)
 

@@ -34,9 +34,9 @@ from billblend_async.errors import (
     RequestNeeded,
 )
 from billblend_async.gateway.wire import RequestKind
-from billblend_async.orchestrator.monitor import Monitor
+from billblend_async.orchestrator.observer import Monitor
 from billblend_async.orchestrator.orchestrator import Orchestrator
-from billblend_async.orchestrator.steps import Done, Waiting
+from billblend_async.orchestrator.runner import Done, Waiting
 from billblend_async.sandbox import Gateway
 
 CHECK, PAY, STATUS = RequestKind.CHECK, RequestKind.PAY, RequestKind.STATUS

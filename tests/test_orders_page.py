@@ -22,7 +22,7 @@ from billblend_async.core.models import Endpoint
 from billblend_async.core.responses import Accepted, Unknown
 from billblend_async.gateway.wire import RequestKind
 from billblend_async.sandbox import Sandbox
-from billblend_async.sandbox.scenarios import SCENARIOS
+from billblend_async.sandbox.orders import SCENARIOS
 
 NAMES: Final = "#rows th span:first-child"
 

@@ -26,7 +26,7 @@ from billblend_async import OpenTelemetryObserver
 from billblend_async.core.models import Deadlines, Flow, State
 from billblend_async.core.responses import Status, StatusReport
 from billblend_async.gateway.wire import RequestKind
-from billblend_async.orchestrator.monitor import Monitor
+from billblend_async.orchestrator.observer import Monitor
 from billblend_async.orchestrator.orchestrator import Orchestrator
 
 CHECK, PAY, STATUS = RequestKind.CHECK, RequestKind.PAY, RequestKind.STATUS

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from billblend_async.sandbox import pages
+from billblend_async.sandbox import web as pages
 
 HOSTILE: Final = "\"><script>alert(1)</script>'&amp;"
 LOCAL: Final = "http://127.0.0.1/back"

@@ -8,7 +8,7 @@ import pytest
 from desk import Desk, open_desk
 
 from billblend_async.batch.parser import read_batch
-from billblend_async.cli import links
+from billblend_async.cli import run as links
 from billblend_async.cli.run import Plan, run_batch
 from billblend_async.core.models import Outcome, Polling
 from billblend_async.core.request import PayoutRequest

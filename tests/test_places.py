@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from billblend_async.errors import ConfigurationError
-from billblend_async.journal.founding import found
 from billblend_async.journal.location import (
     JOURNAL_KEY,
     JOURNAL_SCHEMA,
     DatabasePlace,
     FilePlace,
+    found,
     read_address,
     read_place,
 )

@@ -31,10 +31,8 @@ from billblend_async.errors import (
     JournalUnavailable,
 )
 from billblend_async.journal import postgres_connection as connections
-from billblend_async.journal.migrations import MIGRATIONS, VERSION
-from billblend_async.journal.postgres import PostgresJournal
-from billblend_async.journal.postgres_reader import PostgresReader
-from billblend_async.journal.statements import Statements
+from billblend_async.journal.postgres import PostgresJournal, PostgresReader
+from billblend_async.journal.postgres_store import MIGRATIONS, VERSION, Statements
 
 KEY = bytes(range(32))
 _OURS = "FROM pg_stat_activity WHERE application_name = 'billblend_async'"
@@ -186,7 +184,7 @@ async def test_older_tables_are_brought_forward(
     await journal.aclose()
     step = "ALTER TABLE {schema}.payouts ADD COLUMN note text"
     for name, value in {"MIGRATIONS": (*MIGRATIONS, (step,)), "VERSION": VERSION + 1}.items():
-        for module in ("statements", "postgres_store"):
+        for module in ("postgres_store",):
             monkeypatch.setattr(f"billblend_async.journal.{module}.{name}", value, raising=False)
     with pytest.raises(JournalUnavailable, match="brings them forward"):
         await opened_journal(server, schema)

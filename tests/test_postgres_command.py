@@ -15,13 +15,12 @@ from desk import Desk, ended, open_desk
 from servers import tls_contexts
 
 from benchmarks.postgres import MISSING, Postgres, running_postgres
-from billblend_async.cli.doctor.findings import Finding
-from billblend_async.cli.doctor.records import examine_journal
+from billblend_async.cli.doctor import Finding, examine_journal
 from billblend_async.gateway.wire import RequestKind
 from billblend_async.journal import postgres_connection as connections
 from billblend_async.journal.location import DatabasePlace
-from billblend_async.journal.migrations import VERSION
 from billblend_async.journal.postgres_connection import is_local
+from billblend_async.journal.postgres_store import VERSION
 
 FAST = ("--poll", "0.1:0.2")
 GOOD, DECLINED, REDIRECT = "1234567890", "0987654321", "2000000001"

@@ -22,18 +22,27 @@ from openpyxl import Workbook, load_workbook
 from payouts import PATHS, START, fold, opened
 from rsa_keys import PEM_2048
 
-from billblend_async.batch.limits import Limits, add_limits, check_limits, limits_of
 from billblend_async.batch.parser import Batch, read_batch
-from billblend_async.batch.preflight import Survey, approvable, is_released, question, survey
-from billblend_async.cli import preflight
+from billblend_async.batch.preflight import (
+    Limits,
+    Survey,
+    add_limits,
+    approvable,
+    check_limits,
+    is_released,
+    limits_of,
+    question,
+    survey,
+)
+from billblend_async.cli import pay as preflight
 from billblend_async.cli.console import Patience
-from billblend_async.cli.intake import add_reading
 from billblend_async.cli.main import main
-from billblend_async.cli.preflight import confirm, is_cleared
+from billblend_async.cli.options import add_reading
+from billblend_async.cli.pay import confirm, is_cleared
+from billblend_async.core.descriptions import Notation
 from billblend_async.core.events import Approved, Event, Released
 from billblend_async.core.machine import evolve
 from billblend_async.core.models import Endpoint, Flow, State
-from billblend_async.core.notation import Notation
 from billblend_async.errors import ConfigurationError, InvalidInput, JournalDamaged, JournalMismatch
 from billblend_async.gateway.credentials import Credentials
 from billblend_async.gateway.settings import Settings

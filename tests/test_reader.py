@@ -20,11 +20,11 @@ from billblend_async.core.events import Event, Opened
 from billblend_async.core.models import State
 from billblend_async.core.payout import Payout
 from billblend_async.errors import ClosedError, JournalDamaged, JournalMismatch, JournalUnavailable
-from billblend_async.journal import Owner, reader
+from billblend_async.journal import Owner
+from billblend_async.journal import sqlite as reader
 from billblend_async.journal.codec import fold_events
-from billblend_async.journal.reader import SqliteReader
 from billblend_async.journal.smooth import fold_smooth
-from billblend_async.journal.sqlite import SqliteJournal
+from billblend_async.journal.sqlite import SqliteJournal, SqliteReader
 
 MODES = {"rollback": (3, 51, 2), "wal": (3, 51, 3)}
 
@@ -75,7 +75,7 @@ class TestReading:
 
     def test_many_pages(self, path: Path) -> None:
         """Payouts of many pages are read once each and in the order they were accepted."""
-        lives = list(mixed(3 * reader.PAGE))
+        lives = list(mixed(3 * reader._READ_PAGE))
         write_journal(path, lives)
         assert [payout.client_orderid for payout in read(path)] == [
             first.client_orderid for first, _ in lives
@@ -115,7 +115,7 @@ class TestReading:
     async def test_the_run_goes_on_meanwhile(self, path: Path) -> None:
         """While somebody reads slowly, payouts are accepted and written."""
         journal = await open_journal(path)
-        for number in range(2 * reader.PAGE):
+        for number in range(2 * reader._READ_PAGE):
             await journal.accept(opened(f"po-{number}"))
         with SqliteReader(path) as slow:
             reading = slow.payouts()
@@ -159,7 +159,7 @@ class TestLookingUp:
     def test_many_pages(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Payouts of many pages are found, and those that are not there are told at their place."""
         monkeypatch.setattr(reader, "LIST", 100)
-        count = 2 * reader.PAGE + 3
+        count = 2 * reader._READ_PAGE + 3
         write_journal(path, mixed(count))
         held = {payout.client_orderid: payout for payout in read(path)}
         asked = [name for each in held for name in (each, f"no-{each}")]
@@ -269,7 +269,7 @@ class TestLookingUp:
 
     def test_replaced_meanwhile(self, path: Path, tmp_path: Path) -> None:
         """A file that took the place of the one that was opened is noticed at the next page."""
-        write_journal(path, mixed(2 * reader.PAGE))
+        write_journal(path, mixed(2 * reader._READ_PAGE))
         other = tmp_path / "other.db"
         write_journal(other, mixed(1))
         names = [payout.client_orderid for payout in read(path)]

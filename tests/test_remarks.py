@@ -15,11 +15,10 @@ from desk import COMMAND, Desk, ended, open_desk
 from openpyxl import Workbook
 
 from billblend_async.batch.parser import read_batch
-from billblend_async.batch.remarks import remarks
-from billblend_async.cli.preflight import confirm
-from billblend_async.core.currencies import CODES, EXPONENTS, PUBLISHED
+from billblend_async.batch.preflight import remarks
+from billblend_async.cli.pay import confirm
 from billblend_async.core.models import Endpoint
-from billblend_async.core.parameters import decimals
+from billblend_async.core.parameters import CODES, EXPONENTS, PUBLISHED, decimals
 from billblend_async.core.request import PARAMETERS, PayoutRequest
 from billblend_async.errors import ConfigurationError
 from billblend_async.gateway.wire import RequestKind

@@ -22,8 +22,7 @@ from billblend_async.core.events import Acknowledged, Checked
 from billblend_async.core.machine import evolve
 from billblend_async.core.models import Alarm, Doubt, State
 from billblend_async.core.payout import Payout
-from billblend_async.reporting.projection import Line, line_of
-from billblend_async.reporting.remedies import remedies, remedies_of
+from billblend_async.reporting.projection import Line, line_of, remedies, remedies_of
 from billblend_async.reporting.summary import summarize
 
 JOURNAL: Final = "my payouts/j'1.db"

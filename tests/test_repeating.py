@@ -19,7 +19,7 @@ from tenacity import (
     wait_none,
 )
 
-from billblend_async.orchestrator.repeating import Repeating
+from billblend_async.orchestrator.polling import Repeating
 
 
 @attrs.define

@@ -19,6 +19,7 @@ from rich.console import Console
 from test_pages import Reader
 
 from billblend_async.cli.main import main
+from billblend_async.core.descriptions import duration, format_amount, instant, legible, many
 from billblend_async.core.events import (
     Approved,
     Checked,
@@ -29,15 +30,18 @@ from billblend_async.core.events import (
     Withdrawn,
 )
 from billblend_async.core.models import Doubt, State
-from billblend_async.core.words import duration, instant, legible, many, money
 from billblend_async.journal.key_file import make_key
 from billblend_async.journal.location import FilePlace
 from billblend_async.reporting.export import COLUMNS, sheet
-from billblend_async.reporting.html import HEADERS, report_page, trouble_page, watch_page
-from billblend_async.reporting.parts import MOST_LISTED
-from billblend_async.reporting.people import MOST_DECISIONS
-from billblend_async.reporting.source import Choice, Report, Source
-from billblend_async.reporting.summary import LONGEST_GROUP
+from billblend_async.reporting.html import (
+    HEADERS,
+    MOST_DECISIONS,
+    MOST_LISTED,
+    report_page,
+    trouble_page,
+    watch_page,
+)
+from billblend_async.reporting.summary import LONGEST_GROUP, Choice, Report, Source
 from billblend_async.reporting.terminal import print_whole
 
 AT: Final = START + 1000
@@ -135,7 +139,7 @@ class TestWords:
     )
     def test_money(self, amount: str, currency: str, told: str) -> None:
         """An amount shows all decimals of its currency and hides none that it has."""
-        assert money(Decimal(amount), currency) == told
+        assert format_amount(Decimal(amount), currency) == told
 
     def test_many(self) -> None:
         """One is not told like two."""

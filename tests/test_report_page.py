@@ -14,7 +14,7 @@ from visits import LIGHT_OR_DARK, TOO_FAINT
 
 from billblend_async.journal.location import FilePlace
 from billblend_async.reporting.html import report_page
-from billblend_async.reporting.source import Source
+from billblend_async.reporting.summary import Source
 
 SIZES: Final = (10, 10_000)
 WIDTHS: Final = (1280, 390)

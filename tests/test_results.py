@@ -20,8 +20,7 @@ from billblend_async.core.models import OpenReason, Outcome, State
 from billblend_async.core.request import PayoutRequest
 from billblend_async.core.responses import Status
 from billblend_async.errors import ConfigurationError, InvalidInput
-from billblend_async.reporting.formulas import harmless
-from billblend_async.reporting.replacement import remove_leftovers
+from billblend_async.reporting.export import harmless, remove_leftovers
 
 HEADER = "client_orderid,amount,currency,account_number"
 ADDED = ",".join(RESULT_COLUMNS)

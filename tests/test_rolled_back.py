@@ -22,16 +22,15 @@ from rolling_back import STEPS, WAYS
 
 from billblend_async import Client, Credentials, Orchestrator, PayoutRequest, Polling
 from billblend_async.batch.parser import read_batch
-from billblend_async.cli.links import Links
+from billblend_async.cli.run import Links
 from billblend_async.core.events import PayStarted
 from billblend_async.core.models import Doubt, State
 from billblend_async.errors import JournalDamaged, JournalMismatch, JournalRolledBack
 from billblend_async.gateway.wire import RequestKind
-from billblend_async.journal.inspection import Inspection, inspect_journal
-from billblend_async.journal.reader import SqliteReader
-from billblend_async.journal.siblings import make_mark, mark_file
-from billblend_async.journal.sqlite import SqliteJournal
-from billblend_async.orchestrator.redirects import OnRedirect
+from billblend_async.journal.key_file import make_mark, mark_file
+from billblend_async.journal.sqlite import SqliteJournal, SqliteReader
+from billblend_async.journal.sqlite_database import Inspection, inspect_journal
+from billblend_async.orchestrator.observer import OnRedirect
 from billblend_async.sandbox import Sandbox
 
 UNSAFE_WAL, SAFE_WAL = (3, 51, 2), (3, 51, 3)
@@ -358,7 +357,7 @@ async def test_the_same_program_and_the_next(tmp_path: Path, point: str, way: st
                 held = [await payouts.run(request, pay=False) for request in requests[1:]]
                 assert {State.VALIDATED} == {outcome.state for outcome in held}
             if point in ("paid", "finished"):
-                sandbox.faults.set("payout-pay", "delay", count=1, seconds=0.4)
+                sandbox.faults.set("payout-pay", "delay", count=1, seconds=2.0)
                 shutil.copy(path, night)  # in it they are all validated
                 approving = asyncio.create_task(payouts.approve("po-1", who="ann"))
                 await asked(sandbox, RequestKind.PAY, 2)
@@ -476,8 +475,11 @@ async def test_the_command_over_a_copy_without_orders(desk: Desk) -> None:
     path, file = desk.folder / "payouts.db", desk.write(2, accounts=GOOD)
     desk.sandbox.faults.set("payout-check", "drop_before", count=2)
     process = await desk.start(*pay_arguments(file), *FAST, "--check-only")
-    while len([r for r in desk.sandbox.gateway.requests if r.kind is RequestKind.STATUS]) < 2:
+    asked, wanted = set[str](), {"po-0", "po-1"}  # and not only the probe before them
+    while not wanted <= asked:
         await asyncio.sleep(0.02)
+        seen = desk.sandbox.gateway.requests
+        asked = {r.client_orderid for r in seen if r.kind is RequestKind.STATUS}
     process.terminate()
     await ended(process)
     shutil.copy(path, desk.folder / "night")
@@ -496,7 +498,7 @@ async def test_no_links_are_written_of_an_older_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While payouts run, results with links are written, and none once the journal is older."""
-    monkeypatch.setattr("billblend_async.cli.links._BETWEEN_RESULTS", 0.05)
+    monkeypatch.setattr("billblend_async.cli.run._BETWEEN_RESULTS", 0.05)
     path, out, file = (tmp_path / name for name in ("payouts.db", "out.csv", "payouts.csv"))
     file.write_text("client_orderid,amount,currency,account_number\npo-1,1,EUR,2000000001\n")
     batch = read_batch(file)

@@ -9,9 +9,9 @@ from merchants import AT, FIRST, LOGIN, REQUEST, Fields, check, pay, payout, see
 from billblend_async.core.responses import Status
 from billblend_async.errors import InvalidInput
 from billblend_async.gateway.signing import control
+from billblend_async.sandbox.callbacks import callback, final_redirect
 from billblend_async.sandbox.gateway import Gateway
-from billblend_async.sandbox.notices import callback, final_redirect
-from billblend_async.sandbox.scenarios import SCENARIOS, Scenario, Standing
+from billblend_async.sandbox.orders import SCENARIOS, Scenario, Standing
 
 SECRET = "AF4B5DE6-3468-424C-A922-C1DAD7CB4509"
 REDIRECT, REFUSED_FORM = "2000000001", "2000000002"

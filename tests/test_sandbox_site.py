@@ -14,7 +14,7 @@ from rsa_keys import PEM_2048
 from billblend_async.gateway.signing import control
 from billblend_async.sandbox.faults import FAULTS
 from billblend_async.sandbox.gateway import Gateway
-from billblend_async.sandbox.pages import HEADERS
+from billblend_async.sandbox.web import HEADERS
 
 ROOT = "http://127.0.0.1:8080"
 REDIRECT = "2000000001"

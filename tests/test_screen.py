@@ -10,14 +10,13 @@ import pytest
 from payouts import PATHS, finished, fold, opened, payout_in, request
 from rich.console import Console
 
-from billblend_async.batch.progress import Tally
-from billblend_async.batch.snapshot import Snapshot
-from billblend_async.cli.screen import Frame
+from billblend_async.batch.progress import Snapshot, Tally
+from billblend_async.cli.display import Frame
+from billblend_async.core.descriptions import Notation
 from billblend_async.core.models import State
-from billblend_async.core.notation import Notation
 from billblend_async.core.payout import outcome
 from billblend_async.reporting.projection import Total
-from billblend_async.reporting.report import print_problems, print_totals
+from billblend_async.reporting.terminal import print_problems, print_totals
 
 SIZES = [(80, 24), (40, 24), (40, 12), (30, 8), (120, 50), (200, 60), (20, 5), (10, 3)]
 

@@ -58,7 +58,7 @@ from billblend_async.gateway.credentials import Credentials
 from billblend_async.gateway.exchange import Timeouts
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.orchestrator.orchestrator import Orchestrator
-from billblend_async.reporting.report import print_outcome, print_problems, print_report
+from billblend_async.reporting.terminal import print_outcome, print_problems, print_report
 
 PEOPLE = frozenset(RECEIVER) - TOKENS
 WAYS = (*ENDINGS, "redirect", "refused", *LOST, *(f"pay{way}" for way in LOST))

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from openpyxl import Workbook, load_workbook
 
+from billblend_async.batch.formats import column_letters
 from billblend_async.batch.parser import Batch, read_batch
-from billblend_async.batch.workbook import column_letters
 from billblend_async.errors import ConfigurationError, InvalidInput
 
 COLUMNS = ("client_orderid", "amount", "currency", "account_number")

@@ -165,7 +165,7 @@ def all_that_is_shown(error: BaseException) -> str:
     ours = [
         frame.f_locals
         for frame, _ in traceback.walk_tb(error.__traceback__)
-        if frame.f_code.co_filename.endswith(("_async/signing.py", "_async/keys.py"))
+        if frame.f_code.co_filename.endswith(("gateway/signing.py", "gateway/credentials.py"))
     ]
     assert ours
     return "".join([str(error), repr(error), *traceback.format_exception(error), repr(ours)])

@@ -4,8 +4,7 @@ import pytest
 from command_words import PARSERS, below
 from leaks import CARD
 
-from billblend_async.cli.guidance import nearest
-from billblend_async.cli.main import main
+from billblend_async.cli.main import main, nearest
 
 
 def said(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -10,8 +10,7 @@ import attrs
 import pytest
 from payouts import DOUBT_PATHS, PATHS, START, finished, fold, opened, payout_in, request, seen
 
-from billblend_async.batch.progress import Tally
-from billblend_async.batch.snapshot import Group, Phase
+from billblend_async.batch.progress import Group, Phase, Tally
 from billblend_async.core.events import Approved, Event
 from billblend_async.core.machine import Payout, evolve, open_payout
 from billblend_async.core.models import Alarm, Doubt, Flow, OpenReason, Outcome, State

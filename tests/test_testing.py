@@ -18,7 +18,7 @@ from billblend_async import Outcome, PayoutRequest
 from billblend_async.core.responses import Accepted
 from billblend_async.errors import ClosedError, ConfigurationError, InvalidInput
 from billblend_async.gateway.settings import read_settings
-from billblend_async.sandbox.scenarios import Scenario
+from billblend_async.sandbox.orders import Scenario
 from billblend_async.testing import BrowserPost, RunningSandbox
 
 ASKS_RECEIVER = "2000000001"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billblend_async.reporting.timeline import spread, timeline
+from billblend_async.reporting.summary import spread, timeline
 
 MOMENTS = st.lists(st.floats(0, 4e9), min_size=1, max_size=50)
 

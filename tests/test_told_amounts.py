@@ -15,16 +15,14 @@ from desk import ROOT, Desk, ended, open_desk
 from payouts import PATHS, START, fold, opened, request
 from rich.console import Console
 
-from billblend_async.batch.limits import Limits, check_limits
 from billblend_async.batch.parser import read_batch
-from billblend_async.batch.preflight import Group, question
+from billblend_async.batch.preflight import Group, Limits, check_limits, question
 from billblend_async.batch.progress import Tally
-from billblend_async.cli.display import PlainLines
-from billblend_async.cli.screen import Frame
+from billblend_async.cli.display import Frame, PlainLines
+from billblend_async.core.descriptions import Notation
 from billblend_async.core.events import Approved
 from billblend_async.core.machine import evolve
 from billblend_async.core.models import State
-from billblend_async.core.notation import Notation
 from billblend_async.journal import Owner
 from billblend_async.journal.sqlite import SqliteJournal
 
@@ -88,7 +86,7 @@ def test_one_way() -> None:
         if any(form.format_spec and ",f" in ast.unparse(form.format_spec) for form in forms):
             found.add(path.relative_to(package).as_posix())
 
-    assert {"notation.py", "reporting/words.py"} == found
+    assert {"core/descriptions.py"} == found
 
 
 class TestBefore:

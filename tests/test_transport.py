@@ -30,10 +30,16 @@ from billblend_async.errors import (
     SigningFailed,
 )
 from billblend_async.gateway.credentials import Credentials, RsaSigner, Signer
-from billblend_async.gateway.departure import Departure, MayNotLeave
-from billblend_async.gateway.exchange import LONGEST_ANSWER, Failure, Reply, Timeouts
+from billblend_async.gateway.exchange import (
+    LONGEST_ANSWER,
+    Departure,
+    Failure,
+    Lane,
+    MayNotLeave,
+    Reply,
+    Timeouts,
+)
 from billblend_async.gateway.httpx_transport import HttpxSender, SigningTransport, check_url
-from billblend_async.gateway.lane import Lane
 from billblend_async.gateway.signing import body_parameters, verify_authorization
 
 LOGIN = "acme/corp é"

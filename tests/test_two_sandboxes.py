@@ -11,9 +11,8 @@ from manual import PAGES, ROOT, prose
 from rsa_keys import PEM_2048
 
 from billblend_async.batch.parser import read_batch
-from billblend_async.cli.doctor.network import other_sandbox
-from billblend_async.cli.doctor.papers import examine_papers
-from billblend_async.cli.preflight import confirm, is_cleared
+from billblend_async.cli.doctor import examine_papers, other_sandbox
+from billblend_async.cli.pay import confirm, is_cleared
 from billblend_async.core.models import Endpoint, Flow, is_own_sandbox, moves_real_money, place_of
 from billblend_async.gateway.credentials import Credentials
 from billblend_async.gateway.settings import Settings

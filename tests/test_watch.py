@@ -22,7 +22,7 @@ from billblend_async.errors import ConfigurationError
 from billblend_async.journal.location import FilePlace
 from billblend_async.journal.sqlite import SqliteJournal
 from billblend_async.reporting.dashboard import Watch
-from billblend_async.reporting.source import Choice
+from billblend_async.reporting.summary import Choice
 
 AT = START + 1000
 

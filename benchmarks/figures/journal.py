@@ -11,7 +11,7 @@ from unittest import mock
 
 from billblend_async import Flow, Owner, SqliteJournal
 from billblend_async.core.events import Opened
-from billblend_async.journal import handle
+from billblend_async.journal import sqlite_database as handle
 
 from ..row import Row
 from .stand import Stand

@@ -8,14 +8,22 @@ from typing import Final
 
 import attrs
 
-from ..core.notation import Notation, misread, with_point
+from ..core.descriptions import Notation, misread, with_point
 from ..core.parameters import Kind
 from ..core.request import PARAMETER_NAMES, PARAMETERS, PayoutRequest
 from ..errors import InvalidInput, Problem
-from ..reporting.formulas import harmless
-from .cells import Cell, Form, Number, Record, Unfit, shown_name
-from .formats import Sheet, open_sheet
-from .workbook import column_letters
+from ..reporting.export import harmless
+from .formats import (
+    Cell,
+    Form,
+    Number,
+    Record,
+    Sheet,
+    Unfit,
+    column_letters,
+    open_sheet,
+    shown_name,
+)
 
 __all__ = [
     "RESULT_COLUMNS",

@@ -15,13 +15,10 @@ import attrs
 from ..core.models import OpenReason, Outcome, State
 from ..core.responses import Status
 from ..errors import ConfigurationError
-from ..reporting.formulas import harmless
+from ..reporting.export import harmless, replacing
 from ..reporting.projection import Total, explanation_of, told_status
-from ..reporting.replacement import replacing
-from .cells import Form, Unfit
-from .formats import open_sheet
+from .formats import Form, Unfit, check_openpyxl, open_sheet, read_header, write_workbook
 from .parser import RESULT_COLUMNS, Batch
-from .workbook import check_openpyxl, read_header, write_workbook
 
 __all__ = [
     "ToldRow",

@@ -1,17 +1,25 @@
-"""The commands about a journal as a whole: make its tables, and say what it cannot know."""
+"""``billblend journal``, ``listen`` and ``take-over``."""
 
 import argparse
 import asyncio
+import contextlib
+import logging
 import os
 from typing import Final
 
 from ..errors import ConfigurationError
-from ..gateway.settings import read_settings
-from ..journal.founding import found
-from ..journal.location import JOURNAL_HELP, DatabasePlace, read_place
-from .desk import make_client, make_orchestrator
+from ..gateway.callbacks import LONGEST_QUERY
+from ..gateway.settings import Settings, read_settings
+from ..integrations.asgi import CallbackEndpoint
+from ..journal.location import JOURNAL_HELP, DatabasePlace, Place, found, read_address, read_place
+from .console import end_on_signals
+from .options import make_client, make_orchestrator
 
-__all__ = ["add_journal"]
+__all__ = [
+    "add_journal",
+    "add_listen",
+    "add_take_over",
+]
 
 _INIT: Final = (
     "make the tables of a journal in PostgreSQL, and its key, or bring them forward to this "
@@ -82,4 +90,97 @@ async def _declare(arguments: argparse.Namespace) -> int:
         "before anything is sent. When every file since the copy has been run again, say: "
         "billblend journal complete"
     )
+    return 0
+
+
+_HEADERS: Final = 64 * 1024
+_CONNECTIONS: Final = 256
+"""Connections at once, well below the 1024 open files of most processes; callbacks come again."""
+_PATIENCE: Final = 10.0
+"""Seconds that a callback may take to come."""
+
+
+def add_listen(listen: argparse.ArgumentParser) -> None:
+    """Give ``billblend listen`` its options."""
+    listen.add_argument(
+        "--journal",
+        type=read_place,
+        required=True,
+        help="the journal of the payouts: a file, made if it is not there, or an address",
+    )
+    listen.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    listen.add_argument("--port", type=int, default=8080, help="0 takes a free one")
+    listen.set_defaults(run=_listen)
+
+
+def _listen(arguments: argparse.Namespace) -> int:
+    settings = read_settings(os.environ)
+    if not settings.credentials.callback_controls:
+        raise ConfigurationError(
+            "BILLBLEND_MERCHANT_CONTROL is not set; without it no callback can be verified"
+        )
+    if not 0 <= arguments.port < 65536:
+        raise ConfigurationError("--port: must lie between 0, for any free one, and 65535")
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(_serve(settings, arguments.journal, arguments.host, arguments.port))
+    return 0
+
+
+async def _serve(settings: Settings, journal: Place, host: str, port: int) -> None:
+    """Take callbacks in at any path until a signal ends it; nothing is ever sent from here."""
+    from ..server import Server, Wall, take_port
+
+    # Whoever runs it sees what is refused and how payouts end; of a callback nothing is repeated.
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("billblend_async").setLevel(logging.INFO)
+    end_on_signals()
+    with take_port(host, port) as listener:
+        async with (
+            make_client(settings) as client,
+            make_orchestrator(client, journal) as payouts,
+        ):
+            wall = Wall(connections=_CONNECTIONS, seconds=_PATIENCE)
+            endpoint = CallbackEndpoint(payouts)
+            server = Server(endpoint, asyncio.Event(), LONGEST_QUERY + _HEADERS, wall)
+            try:
+                await server.begin(listener)
+                name = f"[{host}]" if ":" in host else host
+                address = f"http://{name}:{listener.getsockname()[1]}/"
+                print(f"Callbacks are taken in at {address} and every path below it.", flush=True)
+                await server.wait()
+            except asyncio.CancelledError:
+                pass
+            finally:
+                await server.end()
+
+
+_DATABASE: Final = "DBOS_SYSTEM_DATABASE_URL"
+
+
+def add_take_over(parser: argparse.ArgumentParser) -> None:
+    """Give ``billblend take-over`` its options."""
+    parser.add_argument("executor", nargs="+", help="the executor_id of each process that is dead")
+    parser.add_argument(
+        "--database",
+        type=read_address,
+        metavar="URL",
+        help="DBOS's system database, without a password: see PGPASSWORD (default: "
+        f"{_DATABASE} from the environment)",
+    )
+    parser.add_argument("--name", default="billblend", help="the engine's name")
+    parser.add_argument("--schema", default="dbos", help="DBOS's dbos_system_schema")
+    parser.set_defaults(run=_take_over)
+
+
+def _take_over(arguments: argparse.Namespace) -> int:
+    from ..integrations.dbos import take_over
+
+    database = arguments.database or os.environ.get(_DATABASE, "").strip()
+    if not database:
+        raise ConfigurationError(f"give DBOS's system database in --database or {_DATABASE}")
+    taken = asyncio.run(
+        take_over(database, arguments.executor, name=arguments.name, schema=arguments.schema)
+    )
+    who = ", ".join(arguments.executor)
+    print(f"{taken:,} payout(s) of {who} go on with whoever takes them from the queue.")
     return 0

@@ -1,29 +1,55 @@
-"""Tells of a run line by line: in plain words for a log, as JSON for machines."""
+"""How a run is shown: line by line for a log, as JSON for a machine, as bars in a terminal.
 
+The file is long because it holds three views of one snapshot.
+"""
+
+import asyncio
 import contextlib
 import datetime as dt
 import json
 import os
 import queue
 import shlex
+import sys
+import textwrap
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import ClassVar, Final, TextIO
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TextIO
 
-from ..batch.snapshot import Group, Snapshot
-from ..core.legibility import instant
+import attrs
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions
+from rich.control import Control
+from rich.live import Live
+from rich.segment import Segment
+
+from ..batch.progress import Group, Phase, Snapshot, Tally
+from ..core.descriptions import Notation, instant
 from ..core.models import Outcome
-from ..core.notation import Notation
 from ..reporting.projection import Total, explanation_of, told_status
 from .console import say
+from .ending import Ending
+
+if TYPE_CHECKING:
+    from ..gateway.client import Client
+    from ..orchestrator.orchestrator import Orchestrator
 
 __all__ = [
     "WORDS",
+    "Frame",
     "JsonLines",
     "PlainLines",
+    "Screen",
+    "View",
+    "Watch",
     "doubt_text",
+    "is_screen",
+    "make_console",
+    "make_view",
     "many",
     "pace",
     "span",
@@ -370,3 +396,424 @@ def _sum(snapshot: Snapshot, currency: str) -> Decimal:
 
 def _plain(amount: Decimal) -> str:
     return f"{amount:f}"
+
+
+Line = list[tuple[str, str]]
+"""Pieces of text, each with the name of its style."""
+
+_STYLES: Final = {
+    Group.APPROVED: "green",
+    Group.WAITING: "cyan",
+    Group.REFUSED: "yellow",
+    Group.NEEDS_PERSON: "bold red",
+    Group.AWAITING_APPROVAL: "magenta",
+    Group.UNFINISHED: "magenta",
+}
+_ALWAYS: Final = (Group.APPROVED, Group.WAITING, Group.REFUSED, Group.NEEDS_PERSON)
+_NAME: Final = 15
+"""Cells for the name of a group."""
+_WIDE: Final = 60
+"""Cells from which on there is room for more than the most needed numbers."""
+_FEW_CASES: Final = 4
+"""Lines that the latest problems get before anything is set apart from them: a head and three."""
+_RESTORE: Final = b"\r\n\x1b[?25h"
+"""Leaves the last frame where it is, and shows the cursor that rich has hidden."""
+
+
+@attrs.frozen
+class _Glyphs:
+    """What bars and texts are made of."""
+
+    through: str
+    now: str
+    rest: str
+    dot: str
+    more: str
+
+
+_UNICODE: Final = _Glyphs("\u2588", "\u2592", "\u00b7", "\u00b7", "\u2026")
+_ASCII: Final = _Glyphs("#", "=", ".", "-", "...")
+
+
+def is_screen() -> bool:
+    """Tell whether somebody looks at a terminal that can show a live view."""
+    # Not what rich thinks of it: FORCE_COLOR makes a terminal of every log.
+    return sys.stdout.isatty() and not Console().is_dumb_terminal
+
+
+class _Paper(Console):
+    """A console whose reader may leave: what was done is done, and its exit status stands."""
+
+    def on_broken_pipe(self) -> None:
+        """Write no more."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Make the console on which people read what came of a run."""
+    return _Paper(stderr=stderr)
+
+
+@attrs.define
+class Frame:
+    """One picture of a run, made to fit whatever terminal it is rendered on.
+
+    Attributes:
+        title: What is run.
+        notation: How numbers are written.
+        snapshot: Where it stands.
+    """
+
+    title: str
+    notation: Notation
+    snapshot: Snapshot | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        """Give the lines; rich cuts nothing, since they fit."""
+        if self.snapshot is None:
+            return
+        glyphs = _UNICODE if console.encoding.startswith("utf") else _ASCII
+        width, height = options.max_width - 1, console.size.height - 1
+        for line in _picture(self, self.snapshot, width, height, glyphs):
+            left = width
+            for text, style in line:
+                piece = _cut(text, left, glyphs)
+                left -= cell_len(piece)
+                yield Segment(piece, console.get_style(style) if style else None)
+            yield Segment.line()
+
+
+class Screen:
+    """Shows a run live; painted by a thread of its own, so that no terminal holds a payout up.
+
+    Args:
+        title: What is run.
+        notation: How numbers are written.
+        console: Where it is shown.
+    """
+
+    pause = 0.25
+    is_screen = True
+
+    def __init__(self, title: str, notation: Notation, console: Console | None = None) -> None:
+        self._frame = Frame(title, notation)
+        self._console = console or Console()
+        self._live = Live(self._frame, console=self._console, auto_refresh=False, transient=True)
+        self._width = self._console.width
+        self._news = threading.Event()
+        self._is_over = False
+        self._painter = threading.Thread(target=self._paint, name="billblend screen", daemon=True)
+        self._live.start()
+        self._painter.start()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Let this be painted next."""
+        self._frame.snapshot = snapshot
+        self._news.set()
+
+    def hear(self, outcome: Outcome) -> None:
+        """Leave how a payout ended to the counts."""
+
+    def finish(
+        self, exit_status: int, totals: Sequence[Total], results: Path | None, *, interrupted: bool
+    ) -> None:
+        """Leave the end to what is printed then."""
+
+    def close(self) -> None:
+        """Take the view away."""
+        self._is_over = True
+        self._news.set()
+        self._painter.join()
+        with contextlib.suppress(OSError):  # the terminal has gone, and nobody needs it restored
+            self._clear_if_narrower()
+            self._live.stop()
+
+    def abandon(self) -> bytes:
+        """Paint no more, and tell what restores the terminal."""
+        self._is_over = True
+        return _RESTORE
+
+    def _paint(self) -> None:
+        while True:
+            self._news.wait()
+            self._news.clear()
+            if self._is_over:
+                return
+            try:
+                self._clear_if_narrower()
+                self._live.refresh()
+            except OSError:
+                return  # the terminal has gone; the run needs none
+
+    def _clear_if_narrower(self) -> None:
+        """Begin on a clear terminal where it was made narrower.
+
+        It may have broken the lines of the last picture, and nobody can tell how many rows that
+        takes now: some would be left above the next one.
+        """
+        width = self._console.width
+        if width < self._width:
+            self._console.control(Control.clear(), Control.home())
+        self._width = width
+
+
+def _picture(frame: Frame, shot: Snapshot, width: int, height: int, glyphs: _Glyphs) -> list[Line]:
+    """Choose what fits: what is needed most first, the rest as long as there is room."""
+    notation = frame.notation
+    title = f"{frame.title} {glyphs.dot} {many(shot.total, notation)}"
+    head = [_head(title, shot, width, glyphs), *_notes(shot, width, notation)]
+    parts = {
+        "money": _money(shot, width, notation),
+        "pace": _pace(shot, width, glyphs, notation),
+        "bars": _bars(shot, width, glyphs, notation),
+    }
+    room = height - len(head)
+    chosen: list[str] = []
+    for name in ("pace", "money", "bars"):
+        if len(parts[name]) <= room:
+            chosen.append(name)
+            room -= len(parts[name])
+    # A blank line before each block is worth a case, as long as there are some all the same.
+    blanks = len(chosen) + 1
+    cases = _cases(shot, room - blanks if room - blanks >= _FEW_CASES else room)
+    room -= len(cases)
+    blocks = [head, *(parts[name] for name in ("bars", "money", "pace") if name in chosen), cases]
+    lines: list[Line] = []
+    for block in blocks:
+        if lines and block and room > 0:
+            lines.append([])
+            room -= 1
+        lines += block
+    return lines[: max(1, height)]
+
+
+def _head(title: str, shot: Snapshot, width: int, glyphs: _Glyphs) -> Line:
+    time = span(shot.seconds)
+    room = max(0, width - cell_len(time) - 1)
+    return [(set_cell_size(_cut(title, room, glyphs), room), "bold"), (f" {time}", "dim")]
+
+
+def _notes(shot: Snapshot, width: int, notation: Notation) -> list[Line]:
+    """Say what everybody must see: that the run is ending, and why nothing goes on."""
+    lines: list[Line] = []
+    if shot.is_stopping:
+        count = notation.count(shot.under_way)
+        way = f"{count} request(s) under way" if shot.under_way else "what is under way"
+        told = f"stopping: nothing new is sent, {way} will be recorded; Ctrl-C again cuts it off"
+        lines += [[(line, "bold yellow")] for line in textwrap.wrap(told, width)]
+    if shot.trouble is not None:
+        told = f"for {span(shot.trouble_seconds)}: {shot.trouble}"
+        lines += [[(line, "bold red")] for line in textwrap.wrap(told, width)[:3]]
+    doubt = doubt_text(shot, notation) or ""
+    return lines + [[(line, "yellow")] for line in textwrap.wrap(doubt, width)[:6]]
+
+
+def _bars(shot: Snapshot, width: int, glyphs: _Glyphs, notation: Notation) -> list[Line]:
+    """Draw a bar for each phase: who is through it, who is in it, who has not come so far."""
+    column = max(len(notation.count(shot.total)), len("through")) + 2
+    columns = 2 if width >= _WIDE else 1
+    room = max(4, width - 9 - columns * column)
+    header = " " * (9 + room) + "now".rjust(column)
+    lines: list[Line] = [[(header + ("through".rjust(column) if columns > 1 else ""), "dim")]]
+    total = shot.total or 1
+    for phase in shot.phases:
+        now, through = shot.now[phase], shot.through.get(phase)
+        full = room * (through or 0) // total
+        # Whoever is in a phase is seen, be it one of ten thousand.
+        part = min(max(1, room * now // total), room - full) if now else 0
+        style = "bold red" if phase is Phase.PERSON else "cyan"
+        line = [
+            (phase.value.ljust(9), ""),
+            (glyphs.through * full, "green"),
+            (glyphs.now * part, style),
+            (glyphs.rest * (room - full - part), "dim"),
+            (notation.count(now).rjust(column), style if now else "dim"),
+        ]
+        if columns > 1:
+            told = "" if through is None else notation.count(through)
+            line.append((told.rjust(column), ""))
+        lines.append(line)
+    return lines
+
+
+def _money(shot: Snapshot, width: int, notation: Notation) -> list[Line]:
+    """Show how many payouts, and how much of each currency, are in each group."""
+    groups = [group for group in Group if group in _ALWAYS or shot.counts[group]]
+    column = max(len(notation.count(shot.total)), len("payouts")) + 1
+    room = width - _NAME - column
+    columns: list[tuple[str, list[str]]] = []
+    for currency in shot.currencies:
+        amounts = (shot.amounts[group][currency] for group in groups)
+        cells = [notation.amount(amount) if amount else "-" for amount in amounts]
+        size = max(map(len, [*cells, currency])) + 2
+        left = len(shot.currencies) - len(columns) - 1
+        if size + (len(f" +{left}") if left else 0) > room:
+            break
+        room -= size
+        columns.append((currency.rjust(size), [cell.rjust(size) for cell in cells]))
+    hidden = len(shot.currencies) - len(columns)
+    more = f" +{hidden}" if hidden else ""
+    header = " " * _NAME + "payouts".rjust(column) + "".join(name for name, _ in columns) + more
+    lines: list[Line] = [[(header, "dim")]]
+    for index, group in enumerate(groups):
+        count = shot.counts[group]
+        style = _STYLES[group] if count else "dim"
+        sums = "".join(cells[index] for _, cells in columns)
+        lines.append(
+            [
+                (WORDS[group].ljust(_NAME), style),
+                (notation.count(count).rjust(column), style),
+                (sums, "" if count else "dim"),
+            ]
+        )
+    return lines
+
+
+def _pace(shot: Snapshot, width: int, glyphs: _Glyphs, notation: Notation) -> list[Line]:
+    """Say how fast it goes and when it will be over."""
+    told = []
+    if shot.per_second is not None:
+        told.append(pace(shot.per_second, "finished " if width >= _WIDE else "", notation))
+    elif not shot.finished:
+        told.append("none has finished yet")
+    if shot.seconds_left and not shot.is_stopping:
+        told.append(f"about {span(shot.seconds_left)} left")
+    if shot.receivers:
+        told.append(f"{notation.count(shot.receivers)} wait for their receivers")
+    lines = textwrap.wrap(f" {glyphs.dot} ".join(told), max(1, width)) or [""]
+    return [[(line, "")] for line in lines]
+
+
+def _cases(shot: Snapshot, room: int) -> list[Line]:
+    """List the latest that did not go well, each in one line."""
+    if not shot.cases or room < 2:
+        return []
+    cases = shot.cases[: room - 1]
+    told: list[Line] = [[(each.client_orderid, "bold"), (f": {each.text}", "")] for each in cases]
+    return [[("latest problems", "dim")], *told]
+
+
+def _cut(text: str, width: int, glyphs: _Glyphs) -> str:
+    """Cut a text to so many cells, and show that it goes on."""
+    if cell_len(text) <= width:
+        return text
+    kept = set_cell_size(text, max(0, width - len(glyphs.more))).rstrip()
+    return set_cell_size(kept + glyphs.more, min(width, cell_len(kept) + len(glyphs.more)))
+
+
+_SILENCE: Final = 2.0
+"""Seconds without any answer after which it is said that none comes."""
+_SILENT: Final = (
+    "the gateway has not answered yet; if this lasts, check the network and the base URL"
+)
+
+
+class View(Protocol):
+    """What somebody sees of a run.
+
+    Attributes:
+        pause: Seconds between two snapshots.
+        is_screen: Whether it owns the terminal, so that nobody else should write there.
+    """
+
+    pause: float
+    is_screen: bool
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show where the run stands."""
+        ...
+
+    def hear(self, outcome: Outcome) -> None:
+        """Take in how the run has handed a payout back."""
+        ...
+
+    def finish(
+        self, exit_status: int, totals: Sequence[Total], results: Path | None, *, interrupted: bool
+    ) -> None:
+        """Take in how the run has ended."""
+        ...
+
+    def close(self) -> None:
+        """Show what is left and end."""
+        ...
+
+    def abandon(self) -> bytes:
+        """End without waiting for anything, and tell what restores the terminal."""
+        ...
+
+
+def make_view(title: str, notation: Notation, *, as_json: bool) -> View:
+    """Make the view that fits where the output goes; machines read amounts in one way only."""
+    if as_json:
+        return JsonLines(sys.stdout)
+
+    return Screen(title, notation) if is_screen() else PlainLines(sys.stdout, notation)
+
+
+@attrs.define(kw_only=True)
+class Watch:
+    """Looks at a run at intervals and shows what it sees.
+
+    Attributes:
+        tally: Where its payouts stand.
+        view: Who is shown it.
+        ending: Whether it is ending early.
+        journal: The journal, as the user has named it.
+    """
+
+    tally: Tally
+    view: View
+    ending: Ending
+    journal: str = ""
+    _began: float = attrs.field(factory=time.monotonic, init=False)
+    _answers: int = attrs.field(default=0, init=False)
+    _heard_at: float = attrs.field(factory=time.monotonic, init=False)
+    _trouble: str | None = attrs.field(default=None, init=False)
+    _trouble_since: float = attrs.field(default=0.0, init=False)
+
+    @asynccontextmanager
+    async def looking(self, client: "Client", payouts: "Orchestrator") -> AsyncIterator[None]:
+        """Look until the run is over, and once more then."""
+        self.view.show(self._snapshot(client, payouts))
+        looks = asyncio.create_task(self._look(client, payouts))
+        try:
+            yield
+        finally:
+            looks.cancel()
+            [end] = await asyncio.gather(looks, return_exceptions=True)
+            if isinstance(end, Exception):
+                say(
+                    f"the view of the run has failed ({type(end).__name__}); the run itself has not"
+                )
+            else:
+                self.view.show(self._snapshot(client, payouts))
+
+    async def _look(self, client: "Client", payouts: "Orchestrator") -> None:
+        while True:
+            await asyncio.sleep(self.view.pause)
+            self.view.show(self._snapshot(client, payouts))
+
+    def _snapshot(self, client: "Client", payouts: "Orchestrator") -> Snapshot:
+        now = time.monotonic()
+        trouble = payouts.trouble
+        is_heard = self.tally.answers != self._answers
+        # Once silence was told of, it is an answer that ends it, and no question given up on.
+        if is_heard or (not client.in_flight and self._trouble is not _SILENT):
+            self._answers, self._heard_at = self.tally.answers, now
+        if trouble is None and now - self._heard_at >= _SILENCE:
+            trouble = _SILENT
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._trouble_since = self._heard_at if trouble is _SILENT else now
+        return self.tally.snapshot(
+            now - self._began,
+            trouble=trouble,
+            trouble_seconds=now - self._trouble_since,
+            under_way=client.in_flight,
+            is_stopping=self.ending.is_stopping,
+            at=time.time(),
+            journal=self.journal,
+        )

@@ -1,14 +1,36 @@
-"""Reads what the options of a command hold, each with a right one as example when it is wrong."""
+"""The options that commands share, and what they open: the payouts file, the client, the runs."""
 
 import argparse
 import contextlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from ..core.models import Deadlines, Polling
+from ..journal.location import Place
 
-__all__ = ["POLL_HELP", "deadline", "polling", "positive"]
+if TYPE_CHECKING:
+    from ..gateway.client import Client
+    from ..gateway.settings import Settings
+    from ..orchestrator.context import Observers
+    from ..orchestrator.observer import OnRedirect
+    from ..orchestrator.orchestrator import Orchestrator
+from pathlib import Path
+
+from ..batch.parser import Batch, read_batch
+from ..errors import InvalidInput, Problem
+
+__all__ = [
+    "POLL_HELP",
+    "add_reading",
+    "deadline",
+    "make_client",
+    "make_orchestrator",
+    "polling",
+    "positive",
+    "read_chosen",
+    "read_payouts",
+]
 
 POLL_HELP: Final = "seconds between two status requests for one payout (default 3:5)"
 _DEADLINES: Final = tuple(field.name for field in attrs.fields(Deadlines))
@@ -46,3 +68,79 @@ def deadline(text: str) -> tuple[str, float]:
         return name, float(seconds)
     wrong = f"{name} must be a number of seconds above 0, such as {name}=600"
     raise argparse.ArgumentTypeError(wrong)
+
+
+def make_client(settings: "Settings") -> "Client":
+    """Make a client of the endpoint that the settings name."""
+    from ..gateway.client import Client
+
+    endpoint = settings.endpoint
+    return Client(
+        settings.credentials,
+        endpoint_id=endpoint.endpoint_id,
+        endpoint_group_id=endpoint.endpoint_group_id,
+        base_url=endpoint.base_url,
+        status_version=settings.status_version,
+        poll_transport=settings.poll_transport,
+    )
+
+
+def make_orchestrator(
+    client: "Client",
+    journal: Place,
+    *,
+    polling: Polling = Polling(),
+    deadlines: Deadlines = Deadlines(),
+    observer: "Observers | None" = None,
+    on_redirect: "OnRedirect | None" = None,
+    server_callback_url: str | None = None,
+) -> "Orchestrator":
+    """Make an orchestrator over a journal."""
+    from ..orchestrator.orchestrator import Orchestrator
+
+    return Orchestrator(
+        client,
+        journal.journal(),
+        polling=polling,
+        deadlines=deadlines,
+        observer=observer,
+        on_redirect=on_redirect,
+        server_callback_url=server_callback_url,
+    )
+
+
+def add_reading(command: argparse.ArgumentParser, *, reads_only: bool = False) -> None:
+    """Give a command the option that says how its payouts file is written.
+
+    Args:
+        command: The command.
+        reads_only: Whether what it tells has points all the same: others and machines read it too.
+    """
+    told = "what is shown keeps its points" if reads_only else "amounts are shown like that too"
+    command.add_argument(
+        "--decimal-comma",
+        action="store_true",
+        help=f"take 10,42 for an amount in text; one with a point is refused then, and {told}",
+    )
+
+
+def read_payouts(path: Path, arguments: argparse.Namespace) -> Batch:
+    """Read a payouts file as the command line says that it is written.
+
+    Raises:
+        InvalidInput: Every wrong line and field is named, none with its value.
+    """
+    return read_batch(path, decimal_comma=arguments.decimal_comma)
+
+
+def read_chosen(arguments: argparse.Namespace) -> Batch | None:
+    """Read the file of ``--batch``; None where there is none.
+
+    Raises:
+        InvalidInput: Something is wrong with the file, or there is none to be read in that way.
+    """
+    if arguments.batch is not None:
+        return read_payouts(arguments.batch, arguments)
+    if arguments.decimal_comma:
+        raise InvalidInput((Problem("--decimal-comma", "belongs to --batch; give that too"),))
+    return None

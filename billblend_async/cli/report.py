@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 from ..errors import ConfigurationError
 from ..journal.location import JOURNAL_HELP, Place, read_place
 from .console import end_on_signals
-from .intake import add_reading, read_chosen
+from .options import add_reading, read_chosen
 
 if TYPE_CHECKING:
-    from ..reporting.source import Choice
+    from ..reporting.summary import Choice
 
 __all__ = ["add_report", "add_watch"]
 
@@ -72,10 +72,9 @@ def _moment(text: str) -> float:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from ..reporting.export import is_sheet, sheet
-    from ..reporting.files import check_target, write_whole
+    from ..reporting.export import check_target, is_sheet, sheet, write_whole
     from ..reporting.html import is_page, report_page
-    from ..reporting.source import Source
+    from ..reporting.summary import Source
 
     arguments.journal.check()
     if arguments.html is not None:
@@ -101,8 +100,8 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _choice(arguments: argparse.Namespace) -> "Choice":
-    from ..core.words import instant
-    from ..reporting.source import Choice
+    from ..core.descriptions import instant
+    from ..reporting.summary import Choice
 
     since, until = arguments.since, arguments.until
     words = [

@@ -1,24 +1,24 @@
-"""The commands with which a person decides what nobody else can."""
+"""``billblend attention``, ``approve``, ``withdraw`` and ``status``: a person decides and looks."""
 
 import argparse
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ..batch.limits import amounts_text
 from ..batch.parser import Batch
-from ..batch.preflight import approvable, is_approvable, question
+from ..batch.preflight import amounts_text, approvable, is_approvable, question, remarks
 from ..batch.progress import Tally
-from ..batch.remarks import remarks
+from ..core.descriptions import Notation, legible
 from ..core.models import Alarm, Doubt, Outcome, Polling, State
-from ..core.notation import Notation
-from ..core.request import PayoutRequest
+from ..core.parameters import check_value
+from ..core.request import PARAMETERS, PayoutRequest
+from ..core.responses import NotFound, StatusReport
 from ..errors import (
     BillblendError,
     ClosedError,
@@ -29,23 +29,169 @@ from ..errors import (
     Problem,
 )
 from ..gateway.settings import read_settings
-from ..journal.location import JOURNAL_HELP, read_place
-from ..orchestrator.concurrency import side_by_side
-from .acknowledgements import acknowledge
+from ..journal.location import JOURNAL_HELP, Place, read_place
+from ..orchestrator.orchestrator import side_by_side
 from .console import BAD_INPUT, UNFINISHED, say
-from .desk import make_client, make_orchestrator
 from .ending import same_command
-from .intake import add_reading, read_chosen, read_payouts
-from .links import stands
-from .options import POLL_HELP, polling, positive
-from .pay import add_view, check_out
-from .preflight import add_confirmation, confirm
-from .run import Plan, run_payouts
+from .options import (
+    POLL_HELP,
+    add_reading,
+    make_client,
+    make_orchestrator,
+    polling,
+    positive,
+    read_chosen,
+    read_payouts,
+)
+from .pay import add_confirmation, add_view, check_out, confirm
+from .run import Plan, run_payouts, stands
 
 if TYPE_CHECKING:
     from ..orchestrator.orchestrator import Orchestrator
 
-__all__ = ["add_approve", "add_attention", "add_withdraw"]
+__all__ = [
+    "acknowledge",
+    "add_approve",
+    "add_attention",
+    "add_status",
+    "add_withdraw",
+]
+
+_Details = tuple[tuple[str, str], ...]
+
+
+def acknowledge(arguments: argparse.Namespace, batch: Batch | None) -> int:
+    """Acknowledge what fits the command line, and nothing that comes while it is being shown."""
+    shown = asyncio.run(_look(arguments, batch))
+    if not arguments.client_orderid:
+        if not shown:
+            print("No payout that needs a person fits the filter.")
+            return 0
+        notation = Notation() if batch is None else batch.notation
+        what = f"acknowledge this of {notation.count(len(shown))} payout(s)"
+        confirm(
+            f"{what}: {amounts_text(shown, notation)}",
+            [_question(told, arguments.alarm, notation) for told in shown],
+            endpoint=read_settings(os.environ).endpoint,
+            journal=arguments.journal,
+            is_given=arguments.yes,
+            always=True,
+        )
+    decided = asyncio.run(_acknowledge(arguments, shown))
+    return 0 if decided == len(arguments.client_orderid or shown) else BAD_INPUT
+
+
+async def _look(arguments: argparse.Namespace, batch: Batch | None) -> Sequence[Outcome]:
+    """Look at the payouts that are named, or else at all that fit the filter."""
+    async with (
+        make_client(read_settings(os.environ)) as client,
+        make_orchestrator(client, arguments.journal) as payouts,
+    ):
+        if not arguments.client_orderid:
+            ids = None if batch is None else {row.request.client_orderid for row in batch.rows}
+            flagged = await payouts.flagged(among=ids)
+            return [told for told in flagged if told.is_finished and _chosen(told, arguments.alarm)]
+        found = []
+        for name in arguments.client_orderid:
+            try:
+                found.append(await payouts.status(name))
+            except PayoutNotFound as error:
+                say(str(error))
+        return found
+
+
+async def _acknowledge(arguments: argparse.Namespace, shown: Sequence[Outcome]) -> int:
+    """Acknowledge what was shown, and tell what that was and what is left; count the payouts."""
+    decided = 0
+    async with (
+        make_client(read_settings(os.environ)) as client,
+        make_orchestrator(client, arguments.journal) as payouts,
+    ):
+        for before in shown:
+            try:
+                after = await payouts.acknowledge(
+                    before.client_orderid,
+                    who=arguments.who,
+                    why=arguments.why,
+                    alarms=arguments.alarm and [arguments.alarm],
+                    as_of=before.sequence,
+                )
+            except DecisionRefused as error:
+                say(str(error))
+                continue
+            print("\n".join(_result(before, after, arguments.alarm)))
+            decided += 1
+    return decided
+
+
+def _question(told: Outcome, alarm: str | None, notation: Notation) -> str:
+    """Write what is about to be acknowledged of a payout."""
+    odd = (f"\n  {word}: {legible(sentence)}" for word, sentence in _chosen(told, alarm))
+    amount = f"{notation.amount(told.amount)} {told.currency}"
+    return f"{told.client_orderid}: {amount}, {told.status or told.state}{''.join(odd)}"
+
+
+def _result(before: Outcome, after: Outcome, alarm: str | None) -> Iterator[str]:
+    """Write what was acknowledged of a payout, and what is left."""
+    yield f"{after.client_orderid}: {after.status or after.state}"
+    for word, sentence in _chosen(before, alarm):
+        yield f"  acknowledged: {word}: {legible(sentence)}"
+    for word, sentence in after.details:
+        yield f"  left: {word}: {legible(sentence)}"
+
+
+def _chosen(told: Outcome, alarm: str | None) -> _Details:
+    """Give what of a payout the command line chooses."""
+    return tuple(each for each in told.details if alarm in (None, each[0]))
+
+
+def add_status(status: argparse.ArgumentParser) -> None:
+    """Give ``billblend status`` its options."""
+    status.add_argument("client_orderid", help="the payout's id")
+    status.add_argument(
+        "--journal",
+        type=read_place,
+        help="the journal that knows it; without it only the gateway is asked",
+    )
+    status.set_defaults(run=_status)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    if wrong := check_value(PARAMETERS["client_orderid"], arguments.client_orderid):
+        raise InvalidInput((Problem("client_orderid", wrong),))
+    if arguments.journal is not None:
+        arguments.journal.check()
+    return asyncio.run(_ask_status(arguments.client_orderid, arguments.journal))
+
+
+async def _ask_status(client_orderid: str, journal: Place | None) -> int:
+    from rich.console import Console
+
+    from ..reporting.terminal import print_history, print_outcome, print_report
+
+    console = Console()
+    async with make_client(read_settings(os.environ)) as client:
+        order: str | None = None
+        if journal is not None:
+            async with make_orchestrator(client, journal) as payouts:
+                outcome = await payouts.status(client_orderid)
+                events = await payouts.history(client_orderid)
+            order = outcome.paynet_order_id
+            console.print("journal:", highlight=False)
+            print_outcome(console, outcome)
+            console.print("history:", highlight=False)
+            print_history(console, events)
+        answer = await client.status(client_orderid, order)
+    console.print("gateway:", highlight=False)
+    if isinstance(answer, StatusReport):
+        print_report(console, answer)
+        if not answer.status.is_final:
+            return UNFINISHED
+        return 0 if answer.status == "approved" else 1
+    reason = "knows no such order" if isinstance(answer, NotFound) else answer.reason
+    console.print(f"  {reason}", markup=False, highlight=False, soft_wrap=True)
+    return UNFINISHED
+
 
 _DECISIONS: Final = {
     "list": "list the payouts that need a person: nothing is sent for them, or something is odd",
@@ -248,7 +394,7 @@ def _attention(arguments: argparse.Namespace) -> int:
 def _list(parked: Sequence[Outcome]) -> int:
     from rich.console import Console
 
-    from ..reporting.report import print_attention
+    from ..reporting.terminal import print_attention
 
     print_attention(Console(), parked)
     if not parked:

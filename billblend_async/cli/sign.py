@@ -32,7 +32,7 @@ from ..gateway.signing import (
     read_authorization,
 )
 from ..gateway.wire import FORM, Form, RequestKind, build_form, build_payout, status_control_parts
-from .intake import add_reading, read_chosen
+from .options import add_reading, read_chosen
 
 __all__ = ["Recipe", "add_sign", "build_recipe"]
 

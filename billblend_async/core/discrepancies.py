@@ -10,8 +10,8 @@ from typing import Final, Protocol, assert_never
 
 import attrs
 
+from .descriptions import legible
 from .events import Checked, Finished, PayAccepted
-from .legibility import legible
 from .models import Alarm, State
 from .responses import Status
 

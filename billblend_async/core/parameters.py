@@ -2,6 +2,8 @@
 
 The rules are those of the parameter table of document 3.24 (/api/v4/payout). "Conditional" means
 agreed with the support manager for one integration, so its presence is never enforced here.
+The currencies are ISO 4217's "Current currency & funds code list" (list one) as SIX, the standard's
+maintenance agency, publishes it; a newer edition is taken over here and nowhere else.
 """
 
 import enum
@@ -15,9 +17,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from .currencies import EXPONENTS
-
 __all__ = [
+    "CODES",
+    "EXPONENTS",
+    "PUBLISHED",
     "Kind",
     "Need",
     "Parameter",
@@ -29,6 +32,37 @@ __all__ = [
     "parameter",
     "parse_value",
 ]
+
+PUBLISHED: Final = "2026-01-01"
+"""The edition of the list."""
+
+_LISTED: Final = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    2: "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD "
+    "CAD CDF CHE CHF CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL "
+    "GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR "
+    "LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD "
+    "PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC "
+    "SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XAD XCD XCG YER ZAR "
+    "ZMW ZWG",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+_WITHOUT_DECIMALS: Final = "XAG XAU XBA XBB XBC XBD XDR XPD XPT XSU XTS XUA XXX"
+"""Metals, units of account and the like, for which the list gives no decimals."""
+_WITHDRAWN: Final = {2: "ANG BGN"}
+"""Codes that the list has lost in 2025 and 2026, and that may still be asked for."""
+
+EXPONENTS: Final = {
+    code: exponent
+    for table in (_LISTED, _WITHDRAWN)
+    for exponent, codes in table.items()
+    for code in codes.split()
+}
+"""Decimals of each currency; a code that is not here is not limited."""
+CODES: Final = frozenset(" ".join((*_LISTED.values(), _WITHOUT_DECIMALS)).split())
+"""Every code of the list."""
+
 
 AMOUNT_LENGTH: Final = 10
 """Characters of an amount on the wire, the point included (document 3.24)."""

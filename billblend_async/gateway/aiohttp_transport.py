@@ -14,9 +14,7 @@ import aiohttp
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from .authorizer import Authorizer
-from .departure import Departure
-from .exchange import KEEP_ALIVE, LONGEST_ANSWER, Failure, Reply, Timeouts
+from .exchange import KEEP_ALIVE, LONGEST_ANSWER, Authorizer, Departure, Failure, Reply, Timeouts
 
 __all__ = ["ExpressSender"]
 

@@ -1,23 +1,54 @@
-"""One coroutine for each command of the gateway; every answer is sorted into what it proves."""
+"""The gateway's client: one coroutine for each command.
 
-import secrets
+Each response is sorted into what it proves: Accepted, Refused, NotSent or Unknown. What may move
+money goes over fresh connections, questions over kept ones.
+"""
+
 import ssl
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+import attrs
+
+from .. import __version__
+from ..errors import ConfigurationError
+from .credentials import Credentials
+from .exchange import Authorizer, Lane, Sender, Timeouts
+from .httpx_transport import (
+    AsyncTransport,
+    Connections,
+    HttpxSender,
+    SigningTransport,
+    check_transport,
+    make_ssl_context,
+)
+from .wire import FORM
+
+if TYPE_CHECKING:
+    from .aiohttp_transport import ExpressSender
+import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from functools import partial
-from typing import Final, Literal, Self
+from typing import Self
 
 from ..core.models import Endpoint
 from ..core.request import PayoutRequest
-from ..core.responses import Callback, NoAnswer, SendAnswer, StatusAnswer, StatusReport
-from ..errors import ClosedError, ConfigurationError
+from ..core.responses import (
+    Callback,
+    NoAnswer,
+    NotSent,
+    Refused,
+    SendAnswer,
+    StatusAnswer,
+    StatusReport,
+    Unknown,
+)
+from ..errors import ClosedError, UnreadableAnswer
 from .callbacks import verify_callback
-from .credentials import Credentials
-from .departure import BeforeSend, Departure
-from .exchange import Failure, Reply, Timeouts
-from .httpx_transport import AsyncTransport, check_url
-from .lanes import PollTransport, make_lanes
-from .replies import read_fields, sort_send
+from .exchange import BeforeSend, Departure, Failure, Reply
+from .httpx_transport import check_url
 from .signing import control
 from .wire import (
     RequestKind,
@@ -25,13 +56,197 @@ from .wire import (
     build_pay,
     build_payout,
     build_status,
+    read_reply,
     read_send_answer,
     read_status_answer,
     status_control_parts,
     url_path,
 )
 
-__all__ = ["After", "Client"]
+__all__ = [
+    "After",
+    "Client",
+    "Lanes",
+    "PollTransport",
+    "make_lanes",
+    "read_fields",
+    "sort_send",
+]
+
+PollTransport = AsyncTransport | Literal["aiohttp"]
+"""What status requests may travel on."""
+
+_HEADERS: Final[Mapping[str, str]] = {
+    "Content-Type": FORM,
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"billblend-async/{__version__}",
+}
+
+
+class _Closable(Protocol):
+    async def aclose(self) -> None: ...
+
+
+@attrs.define(eq=False)
+class Lanes:
+    """The two lanes, and what was made for them.
+
+    Attributes:
+        send: For requests that may move money; signed, each on a connection of its own.
+        poll: For status requests.
+    """
+
+    send: Lane
+    poll: Lane
+    _made: list[_Closable] = attrs.field(repr=False)
+
+    @property
+    def in_flight(self) -> int:
+        """How many exchanges are under way."""
+        return len(self.send.in_flight) + len(self.poll.in_flight)
+
+    async def drain(self) -> None:
+        """Wait for every exchange that is under way now."""
+        await self.send.drain()
+        await self.poll.drain()
+
+    async def aclose(self) -> None:
+        """Close what was made here, and nothing that was handed in."""
+        while self._made:
+            await self._made[-1].aclose()
+            self._made.pop()
+
+
+def make_lanes(
+    credentials: Credentials,
+    *,
+    is_signed: bool,
+    transport: AsyncTransport | None,
+    poll_transport: PollTransport | None,
+    ssl_context: ssl.SSLContext | None,
+    timeouts: Timeouts,
+    max_sends: int,
+    max_polls: int,
+    nonce: Callable[[], str],
+    wall_clock: Callable[[], float],
+) -> Lanes:
+    """Make the lanes of a client from its arguments; ``is_signed`` are its status requests or not.
+
+    Raises:
+        ConfigurationError: What is given as a transport is none, or is not installed.
+    """
+    if transport is not None:
+        check_transport("transport", transport)
+    if poll_transport is not None and not isinstance(poll_transport, str):
+        check_transport("poll_transport", poll_transport, others=' or "aiohttp"')
+    made: list[_Closable] = []
+    # Reading the certificate authorities takes longer than all the rest: once is enough.
+    tls = cache(lambda: ssl_context or make_ssl_context())
+
+    def connections(*, keep_alive: bool) -> AsyncTransport:
+        made.append(connections := Connections(tls(), keep_alive=keep_alive))
+        return connections
+
+    def signing(inner: AsyncTransport) -> AsyncTransport:
+        made.append(
+            signing := SigningTransport(credentials, inner, nonce=nonce, wall_clock=wall_clock)
+        )
+        return signing
+
+    def poller() -> Sender:
+        if isinstance(poll_transport, str):
+            authorizer = Authorizer(credentials, nonce=nonce, wall_clock=wall_clock)
+            express = _express(poll_transport)(
+                tls(),
+                max_polls,
+                headers=_HEADERS,
+                timeouts=timeouts,
+                authorizer=authorizer if is_signed else None,
+            )
+            made.append(express)
+            return express
+        inner = poll_transport or transport or connections(keep_alive=True)
+        return HttpxSender(
+            signing(inner) if is_signed else inner,
+            max_polls,
+            headers=_HEADERS,
+            timeouts=timeouts,
+            read=timeouts.poll_read,
+        )
+
+    sender = HttpxSender(
+        signing(transport or connections(keep_alive=False)),
+        max_sends,
+        headers={**_HEADERS, "Connection": "close"},
+        timeouts=timeouts,
+        read=timeouts.send_read,
+    )
+    return Lanes(Lane(sender), Lane(poller()), made)
+
+
+def _express(name: str) -> "type[ExpressSender]":
+    if name != "aiohttp":
+        raise ConfigurationError('poll_transport must be an httpx transport, or "aiohttp"')
+    try:
+        from .aiohttp_transport import ExpressSender  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError:
+        pass
+    else:
+        return ExpressSender
+    raise ConfigurationError(
+        "poll_transport \"aiohttp\" needs aiohttp: pip install 'billblend-async[aiohttp]'"
+    )
+
+
+_SAID_BY_OTHERS: Final = frozenset({401, 403, 407, 408, 429})
+"""Client errors that something in front of the gateway may answer, so their body says nothing."""
+
+
+def sort_send(reply: Reply | Failure, read: Callable[[dict[str, str]], SendAnswer]) -> SendAnswer:
+    """Sort what came of a request that may move money into its four ends.
+
+    Args:
+        reply: What came back.
+        read: Reads the fields of an answer.
+    """
+    if isinstance(reply, Failure):
+        if reply.may_have_left:
+            return Unknown(reply.reason, reply.http_status)
+        return NotSent(reply.reason)
+    fields = read_fields(reply)
+    if isinstance(fields, str):
+        return Unknown(fields, reply.http_status)
+    answer = read(fields)
+    if isinstance(answer, Refused) and not reply.is_delimited:
+        # What is missing may be the id of an order that was made all the same.
+        return Unknown("a refusal whose end cannot be seen", reply.http_status)
+    return answer
+
+
+def read_fields(reply: Reply) -> dict[str, str] | str:
+    """Read the fields of an answer, or say why it has none.
+
+    The gateway answers 200 to forms and 4xx to errors in JSON mode; any other HTTP status is not
+    its word.
+    """
+    status = reply.http_status
+    if status in (401, 403):
+        return f"access denied (HTTP {status})"
+    if status != 200 and (not 400 <= status < 500 or status in _SAID_BY_OTHERS):
+        return f"HTTP {status}"
+    body = reply.body
+    if not reply.is_delimited and not body.lstrip().startswith(b"{"):
+        # It may be cut where it still reads well, in the middle of an order id, say: what stands
+        # before the last separator is whole.
+        body = body[: body.rfind(b"&" if not body.endswith(b"\n") else b"\n") + 1]
+        if not body:
+            return "an answer whose end cannot be seen"
+    try:
+        return read_reply(body.rstrip(b"&"))
+    except UnreadableAnswer as error:
+        return error.reason
+
 
 After = Callable[[SendAnswer], Awaitable[None]]
 """Awaited with an answer, even when the caller was cancelled meanwhile."""

@@ -16,15 +16,17 @@ from typing import Any, Final
 import httpx
 
 from ..errors import BillblendError, ConfigurationError
-from .authorizer import Authorizer
 from .credentials import Credentials
-from .departure import Departure, MayNotLeave, is_cancelled
 from .exchange import (
     KEEP_ALIVE,
     LONGEST_ANSWER,
+    Authorizer,
+    Departure,
     Failure,
+    MayNotLeave,
     Reply,
     Timeouts,
+    is_cancelled,
     judge,
     no_transport,
     unfit_for_sending,

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
-from ..core.logs import fields
+from ..core.payout import fields
 from ..core.responses import Callback
 from ..errors import (
     BillblendError,

@@ -1,4 +1,7 @@
-"""Where a journal lies: in a file of this machine, or in a database that many machines share."""
+"""Where a journal lies: in a file of this machine, or in a database that many machines share.
+
+It also makes a journal in a database: the tables, and the key that belongs to them.
+"""
 
 import argparse
 import contextlib
@@ -17,8 +20,9 @@ from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
     from . import Journal, Owner
-    from .postgres_reader import PostgresReader
-    from .reader import SqliteReader
+    from .postgres import PostgresReader
+    from .sqlite import SqliteReader
+from ..errors import JournalMismatch, JournalUnavailable
 
 __all__ = [
     "JOURNAL_HELP",
@@ -29,6 +33,7 @@ __all__ = [
     "Lookup",
     "Place",
     "Reader",
+    "found",
     "read_address",
     "read_place",
 ]
@@ -182,7 +187,7 @@ class FilePlace:
     @property
     def files(self) -> tuple[Path, ...]:
         """The file and what SQLite and we lay beside it."""
-        from .siblings import siblings
+        from .key_file import siblings
 
         if not self.path.name:
             raise ConfigurationError(f"--journal {self}: this is a directory; give a file's path")
@@ -210,7 +215,7 @@ class FilePlace:
     @contextlib.contextmanager
     def lookup(self, owner: "Owner", *, is_sending: bool = True) -> Iterator[Lookup]:  # noqa: ARG002 - a run itself opens the file before it sends
         """Open the file for questions before a run."""
-        from .reader import SqliteReader
+        from .sqlite import SqliteReader
 
         with SqliteReader(self.path) as reader:
             reader.check(owner)
@@ -218,7 +223,7 @@ class FilePlace:
 
     def reader(self) -> "SqliteReader":
         """Open the file for a report."""
-        from .reader import SqliteReader
+        from .sqlite import SqliteReader
 
         return SqliteReader(self.path, is_reader=True)
 
@@ -229,7 +234,7 @@ class FilePlace:
             return f"it cannot be looked at ({error.strerror}); mend the permissions"
 
     def _wrong_content(self) -> str:
-        from .siblings import has_key
+        from .key_file import has_key
 
         if not self.path.is_file() or has_key(self.path):
             return ""  # with a key it was one: what has become of it is told where it is opened
@@ -287,7 +292,7 @@ class DatabasePlace:
         Raises:
             ConfigurationError: It is no name of a schema.
         """
-        from .queries import check_schema
+        from .postgres_store import check_schema
 
         return check_schema(
             self.environ.get(JOURNAL_SCHEMA, "").strip() or "billblend", JOURNAL_SCHEMA
@@ -354,7 +359,7 @@ class DatabasePlace:
         return self.files[0]
 
     def _reader(self, *, is_reader: bool = False) -> "PostgresReader":
-        from .postgres_reader import PostgresReader
+        from .postgres import PostgresReader
 
         return PostgresReader(
             self.url, key=self.read_key(), schema=self.schema, is_reader=is_reader
@@ -397,3 +402,48 @@ def _is_whole(rest: str) -> bool:
     except ValueError:
         return False
     return rest.isprintable() and " " not in rest
+
+
+async def found(place: DatabasePlace) -> tuple[int, int, bool]:
+    """Make the tables of a journal, and its key where there is none.
+
+    Returns:
+        The version of the tables before, 0 for none, the version now, and whether a key was made.
+
+    Raises:
+        ConfigurationError: The key is not here, but the journal has one.
+        JournalError: The database cannot be reached or refuses it; a key that was made is kept.
+    """
+    from .key_file import make_key
+    from .postgres import PostgresJournal
+
+    path, schema = place.key_file(), place.schema
+    try:
+        # Before the tables, which are never without it then.
+        is_made = not path.exists() and make_key(path, os.urandom(32))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigurationError(f"{JOURNAL_KEY}: {path}: {reason}; give another path") from None
+    journal = PostgresJournal(place.url, key=place.read_key(), schema=schema)
+    problem: ConfigurationError | JournalUnavailable
+    try:
+        before, now = await journal.initialise()
+    except JournalMismatch as error:
+        if not is_made or error.field != "fingerprint key":
+            raise
+        path.unlink()  # only now is it certain that nothing depends on it
+        problem = ConfigurationError(
+            f"{JOURNAL_KEY}: {path} is not there, and this journal has a key already; copy its "
+            "file from a machine that has it"
+        )
+    except JournalUnavailable as error:
+        if not is_made:
+            raise
+        # What has failed may have been committed, and then this is the journal's only key.
+        kept = f"its key is kept in {path}; run init again"
+        problem = attrs.evolve(error, reason=f"{error.reason}; {kept}")
+    else:
+        return before, now, is_made
+    finally:
+        await journal.aclose()
+    raise problem

@@ -1,14 +1,15 @@
-"""Connections to PostgreSQL, the transactions on them, and what their failures mean.
+"""Connections to PostgreSQL: transactions, and the retry of what a lost connection interrupted.
 
 Nothing is prepared and nothing outlives its transaction, so a pooler in transaction mode may stand
 between.
 """
 
+import asyncio
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 import psycopg
@@ -16,9 +17,82 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import tuple_row
 
 from ..errors import ConfigurationError, JournalUnavailable
-from .attempts import Lost
 
-__all__ = ["Connections", "OwnPool", "Pool", "Row", "Transaction", "describe", "is_local"]
+__all__ = [
+    "Attempts",
+    "Connections",
+    "Lost",
+    "OwnPool",
+    "Pool",
+    "Row",
+    "Transaction",
+    "describe",
+    "is_local",
+]
+
+T = TypeVar("T")
+
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+
+
+class Lost(Exception):
+    """An attempt has failed in a way that another one may not; what it wanted may have happened."""
+
+
+class Attempts:
+    """Makes attempts until one succeeds or the patience is used up.
+
+    Args:
+        name: The journal's, for errors.
+        patience: Seconds after which whoever waits is told.
+    """
+
+    def __init__(self, name: str, patience: float) -> None:
+        self._name = name
+        self._patience = patience
+        self._abandoned: set[asyncio.Future[Any]] = set()
+
+    async def make(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do some work that may be done twice.
+
+        Raises:
+            JournalUnavailable: It did not succeed in time; what it wanted may have happened.
+        """
+        loop = asyncio.get_running_loop()
+        until, pause = loop.time() + self._patience, _FIRST_PAUSE
+        while True:
+            task = asyncio.ensure_future(work())
+            try:
+                await asyncio.wait({task}, timeout=max(0.0, until - loop.time()))
+            except asyncio.CancelledError:
+                self._abandon(task)
+                raise
+            if not task.done():
+                # It cannot be waited for: a connection that nobody answers on ends in minutes.
+                self._abandon(task)
+                raise self._unavailable(f"it has not answered for {self._patience:g} seconds")
+            lost = task.exception()
+            if not isinstance(lost, Lost):
+                return task.result()
+            if loop.time() + pause >= until:
+                raise self._unavailable(str(lost))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _abandon(self, task: asyncio.Future[Any]) -> None:
+        task.cancel()
+        self._abandoned.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Future[Any]) -> None:
+        self._abandoned.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody else looks at it
+
+    def _unavailable(self, reason: str) -> JournalUnavailable:
+        return JournalUnavailable(self._name, reason)
+
 
 Row = tuple[Any, ...]
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ..core.logs import fields
+from ..core.payout import fields
 from ..core.responses import Accepted, NoAnswer, NotSent, Refused, SendAnswer, StatusAnswer, Unknown
 
 __all__ = ["BackOff", "Breaker"]

@@ -8,9 +8,8 @@ from typing import Protocol
 import attrs
 
 from ..core.events import Event
-from ..core.logs import fields
 from ..core.models import Endpoint, Polling, is_callback_address
-from ..core.payout import Payout, differences, outcome
+from ..core.payout import Payout, differences, fields, outcome
 from ..core.request import PayoutRequest
 from ..core.responses import Callback, SendAnswer, StatusAnswer
 from ..errors import (
@@ -22,13 +21,9 @@ from ..errors import (
     PayoutNotFound,
 )
 from ..journal import Journal
-from .alarms import Alarms
 from .circuit_breaker import BackOff, Breaker
-from .feed import Feed, Notice
-from .monitor import Monitor
-from .observer import Observers
-from .questions import Questions
-from .redirects import OnRedirect, Redirects
+from .observer import Feed, Monitor, Notice, Observers, OnRedirect, Redirects
+from .polling import Alarms, Questions
 
 __all__ = ["Means", "Observers", "PayoutGateway", "Resolve"]
 

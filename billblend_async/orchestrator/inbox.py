@@ -7,15 +7,14 @@ from typing import Final
 
 import attrs
 
-from ..core.commands import Ask
 from ..core.events import CalledBack
-from ..core.logs import fields, fields_of
+from ..core.machine import Ask
+from ..core.payout import fields, fields_of
 from ..core.responses import Callback, NotFound, StatusReport
 from ..errors import BillblendError, DeliverAgain, PayoutNotFound, VerificationFailed
-from .crew import Crew
-from .feed import Notice
-from .runner import Driver
-from .timing import clock
+from .observer import Notice
+from .polling import clock
+from .runner import Crew, Driver
 
 __all__ = ["Delivery", "Mailbox"]
 

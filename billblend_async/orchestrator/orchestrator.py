@@ -5,37 +5,193 @@ any longer; ``run_many`` runs a batch. However often a payout is handed in, it i
 the journal decides who may send for it.
 """
 
+import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+)
 from contextlib import aclosing
+from contextvars import copy_context
 from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import attrs
 from tenacity import RetryCallState, retry_if_result
 
-from ..core.events import Approved
+from ..core.events import Approved, Opened
+from ..core.machine import open_payout
 from ..core.models import Deadlines, Flow, Outcome, Polling, State
 from ..core.payout import Payout, not_taken
 from ..core.request import PayoutRequest
 from ..core.responses import Callback
-from ..errors import BillblendError, ClosedError, DecisionRefused, JournalError, JournalRolledBack
+from ..errors import (
+    BillblendError,
+    ClosedError,
+    DecisionRefused,
+    InvalidInput,
+    JournalError,
+    JournalRolledBack,
+    PayoutConflict,
+    Problem,
+    SendingStopped,
+)
 from ..journal import Journal, Owner
-from .admission import Admission
-from .concurrency import side_by_side
 from .context import Means, Observers, PayoutGateway, Resolve
-from .crew import Crew
-from .feed import Events
 from .inbox import Delivery, Mailbox
-from .redirects import OnRedirect
-from .repeating import Repeating
+from .observer import Events, OnRedirect
+from .polling import Repeating
 from .review import Oversight
-from .runner import Driver
-from .steps import Done, Waiting
+from .runner import Crew, Done, Driver, Waiting
 
-__all__ = ["Orchestrator"]
+__all__ = [
+    "Admission",
+    "Orchestrator",
+    "side_by_side",
+]
+
+
+@attrs.define(eq=False)
+class Admission:
+    """Where payouts come in.
+
+    Attributes:
+        means: What the orchestrator works with.
+        crew: The drivers, one of which each payout gets.
+        deadlines: How long each wait of a new payout may take.
+    """
+
+    means: Means
+    crew: Crew
+    deadlines: Deadlines
+
+    async def admit(self, request: PayoutRequest, flow: Flow, *, pay: bool) -> Driver:
+        """Accept a payout into the journal, or join the one that is there."""
+        self.crew.check_open()
+        self.means.check_memory()
+        if not pay and flow is Flow.ONE_STEP:
+            wrong = "a payout in one step has nothing to wait with; let it be checked and then paid"
+            raise InvalidInput((Problem("pay", wrong),))
+        await self._check_sending(request.client_orderid)
+        opened = Opened(
+            at=self.means.wall_clock(),
+            client_orderid=request.client_orderid,
+            flow=flow,
+            amount=request.amount,
+            currency=request.currency,
+            fingerprint=request.fingerprint(self.means.journal.fingerprint_key),
+            receiver_hint=request.receiver_hint,
+            held=not pay,
+            deadlines=self.deadlines,
+        )
+        payout = await self.means.journal.accept(opened)
+        if payout.flow is not flow:
+            raise PayoutConflict(request.client_orderid, ("flow",))
+        self.means.check_same(payout, request)
+        is_approved = payout.approved_by is not None or payout.state.is_terminal
+        if not (pay or payout.held or is_approved):
+            raise PayoutConflict(request.client_orderid, ("pay",))
+        driver = self.crew.join(payout)
+        driver.request = request
+        if attrs.evolve(payout, restored=False, sequence=0) == open_payout(opened):
+            self.means.tell(payout, opened)
+        return driver
+
+    async def _check_sending(self, client_orderid: str) -> None:
+        """Take no new payouts that could not be sent."""
+        breaker = self.means.breaker
+        if breaker.is_proven or await self.means.journal.load(client_orderid) is not None:
+            return
+        await breaker.prove()
+        if breaker.trouble is not None and breaker.is_hopeless(self.deadlines.sending):
+            raise SendingStopped(breaker.trouble, breaker.is_barred)
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+async def side_by_side(
+    items: Iterable[Item] | AsyncIterable[Item],
+    work: Callable[[Item], Awaitable[Result]],
+    *,
+    limit: int,
+) -> AsyncGenerator[Result, None]:
+    """Work on items and yield what came of each, in the order in which they end.
+
+    What the source or a piece of work raises ends everything and reaches the caller, also when
+    it is a cancellation of its own making. Whoever closes the iterator early cancels what is under
+    way.
+
+    Args:
+        items: Taken one by one, as places get free.
+        work: What is done with each.
+        limit: The most that are worked on at once.
+
+    Raises:
+        ValueError: The limit is less than 1.
+    """
+    if limit < 1:
+        raise ValueError("concurrency must be 1 or more")
+    ends: asyncio.Queue[tuple[Result] | Exception | None] = asyncio.Queue()
+    places = asyncio.Semaphore(limit)
+    running: set[asyncio.Task[None]] = set()
+
+    async def one(item: Item) -> None:
+        try:
+            ends.put_nowait((await work(item),))
+        except Exception as error:  # noqa: BLE001 - raised to the caller below
+            ends.put_nowait(error)
+        except asyncio.CancelledError:
+            ends.put_nowait(RuntimeError("a payout's task was cancelled from within"))
+            raise
+        finally:
+            places.release()
+
+    async def feed() -> None:
+        gone, here = running.discard, copy_context()  # once for all, since thousands wait at once
+        try:
+            async for item in _each(items):
+                await places.acquire()
+                task = asyncio.create_task(one(item))
+                running.add(task)
+                task.add_done_callback(gone, context=here)
+            while running:
+                await asyncio.wait(running)
+            ends.put_nowait(None)
+        except Exception as error:  # noqa: BLE001 - raised to the caller below
+            ends.put_nowait(error)
+        except asyncio.CancelledError:
+            ends.put_nowait(RuntimeError("the source of the payouts was cancelled from within"))
+            raise
+
+    feeder = asyncio.create_task(feed())
+    try:
+        while (end := await ends.get()) is not None:
+            if isinstance(end, Exception):
+                raise end
+            yield end[0]
+    finally:
+        tasks = [feeder, *running]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+            await asyncio.sleep(0)  # a thousand that begin at once would hold up the host
 
 
 class Orchestrator(Oversight):

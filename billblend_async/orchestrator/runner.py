@@ -1,17 +1,18 @@
-"""Drives one payout: performs the machine's commands and journals what they brought.
+"""Runs one payout: performs the machine's commands and journals what they brought.
 
-Nothing that may move money is sent without a claim: see ``Driver._claim``.
+Nothing that may move money is sent without a claim: see ``Driver._claim``. ``Crew`` is the registry
+of the runners of this process: one for each payout, however many tasks use it.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, assert_never
 
 import attrs
 
-from ..core.commands import Ask, Check, Command, Pay, PayOut, Stop
 from ..core.events import (
     CheckNotSent,
     CheckStarted,
@@ -22,18 +23,59 @@ from ..core.events import (
     PayStarted,
     Validated,
 )
-from ..core.logs import fields_of
-from ..core.machine import event_for, evolve, is_out_of_date, next_command
+from ..core.machine import (
+    Ask,
+    Check,
+    Command,
+    Pay,
+    PayOut,
+    Stop,
+    event_for,
+    evolve,
+    is_out_of_date,
+    next_command,
+)
 from ..core.models import Outcome, State
-from ..core.payout import FRESH_FOR, Payout, outcome
+from ..core.payout import FRESH_FOR, Payout, fields_of, outcome
 from ..core.request import PayoutRequest
 from ..core.responses import NoAnswer, NotFound, NotSent, SendAnswer, StatusAnswer, Unknown
-from ..errors import ClaimLost, RequestNeeded
+from ..errors import ClaimLost, ClosedError, RequestNeeded
 from .context import Means
-from .steps import Done, Waiting
-from .timing import Timing, clock
+from .polling import Timing, clock
 
-__all__ = ["Driver"]
+__all__ = [
+    "Crew",
+    "Done",
+    "Driver",
+    "Waiting",
+]
+
+
+@attrs.frozen
+class Done:
+    """Nothing more is sent or asked for this payout.
+
+    Attributes:
+        outcome: What became of it.
+    """
+
+    outcome: Outcome
+
+
+@attrs.frozen
+class Waiting:
+    """The payout goes on later.
+
+    Attributes:
+        outcome: Where it stands.
+        seconds: How long to wait before the next ``advance``.
+        until: The same as an instant, in seconds since the epoch.
+    """
+
+    outcome: Outcome
+    seconds: float
+    until: float
+
 
 log = logging.getLogger("billblend_async.driver")
 
@@ -435,3 +477,78 @@ def _reason(answer: SendAnswer | StatusAnswer) -> str | None:
             return reason
         case _:
             return None
+
+
+@attrs.define(eq=False)
+class Crew:
+    """The drivers of one orchestrator.
+
+    Attributes:
+        means: What every driver works with.
+    """
+
+    means: Means
+    _drivers: dict[str, Driver] = attrs.field(factory=dict, init=False)
+
+    def __iter__(self) -> Iterator[Driver]:
+        """Go through the drivers."""
+        return iter(tuple(self._drivers.values()))
+
+    def get(self, client_orderid: str) -> Driver | None:
+        """Find the driver that a payout has, if it has one."""
+        return self._drivers.get(client_orderid)
+
+    def join(self, payout: Payout) -> Driver:
+        """Use the driver that this payout has already, or a new one; leave it afterwards."""
+        driver = self._drivers.get(payout.client_orderid)
+        if driver is None:
+            driver = self._drivers[payout.client_orderid] = Driver(self.means, payout)
+            self.means.monitor.joined(payout)
+        driver.users += 1
+        return driver
+
+    def leave(self, driver: Driver) -> None:
+        """Stop using a driver; the last one to go takes it away."""
+        driver.users -= 1
+        if not driver.users:
+            del self._drivers[driver.payout.client_orderid]
+            self.means.monitor.left(driver.payout)
+
+    @asynccontextmanager
+    async def driver(self, client_orderid: str) -> AsyncIterator[Driver]:
+        """Use the driver of a payout that the journal knows.
+
+        Raises:
+            PayoutNotFound: The journal knows no such payout.
+        """
+        self.check_open()
+        driver = self._drivers.get(client_orderid)
+        driver = self.join(
+            await self.means.load(client_orderid) if driver is None else driver.payout
+        )
+        try:
+            yield driver
+        finally:
+            self.leave(driver)
+
+    async def catch_up(self, driver: Driver) -> None:
+        """Let a driver go on from where the journal is, and not ask what was asked a moment ago.
+
+        One that somebody uses already may lag behind another process. One that has just begun does
+        not know what this process has asked through an earlier one.
+        """
+        if driver.users > 1:
+            before = driver.payout
+            await driver.refresh()
+            if driver.payout is before:
+                return  # and its own timetable holds
+        means, payout = self.means, driver.payout
+        driver.timing.due = clock()
+        if isinstance(next_command(payout, means.wall_clock()), Ask):
+            name, shortest = payout.client_orderid, means.polling.shortest
+            driver.timing.due += means.questions.delay(name, shortest)
+
+    def check_open(self) -> None:
+        """Refuse what is asked before or after the orchestrator's time."""
+        if not self.means.is_open:
+            raise ClosedError("orchestrator")

@@ -19,7 +19,7 @@ from ..errors import ClosedError, JournalError
 from ..journal.location import Place
 from ..server import Server, take_port
 from .html import HEADERS, body_parts, trouble_page, watch_page
-from .source import Choice, Report, Source
+from .summary import Choice, Report, Source
 
 __all__ = ["Watch"]
 

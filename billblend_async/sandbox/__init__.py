@@ -8,7 +8,7 @@ machine and needs the extra ``cli`` (starlette and uvicorn), so it is imported w
 from typing import TYPE_CHECKING
 
 from .gateway import Gateway
-from .scenarios import SCENARIOS, Scenario, Standing
+from .orders import SCENARIOS, Scenario, Standing
 
 if TYPE_CHECKING:
     from .server import Sandbox

@@ -15,6 +15,7 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Final, Literal
 
 import attrs
@@ -24,13 +25,82 @@ from ..core.parameters import amount_text
 from ..core.responses import Status
 from ..errors import InvalidInput, Problem
 from ..gateway.wire import RequestKind
-from .books import LedgerEntry, Notice, RequestSeen
-from .orders import Order, Reversal, TransactionType
-from .replies import acknowledgement, refusal, report
-from .scenarios import ORDINARY, SCENARIOS, VALIDATED, Scenario, Standing
-from .wire import read_payout
+from .orders import (
+    ORDINARY,
+    SCENARIOS,
+    VALIDATED,
+    Order,
+    Reversal,
+    Scenario,
+    Standing,
+    TransactionType,
+)
+from .wire import acknowledgement, read_payout, refusal, report
 
-__all__ = ["Gateway", "LedgerEntry", "RequestSeen"]
+__all__ = [
+    "Gateway",
+    "LedgerEntry",
+    "Notice",
+    "RequestSeen",
+]
+
+
+@attrs.frozen
+class LedgerEntry:
+    """Money that left, once.
+
+    Attributes:
+        paynet_order_id: The order that was paid.
+        client_orderid: The merchant's id of it.
+        amount: Amount in major units.
+        currency: Currency code.
+        at: The instant at which it left, in seconds since the epoch: that of the request, or of
+            the receiver's form.
+        kind: The command that paid: payout-pay, or payout in one step.
+    """
+
+    paynet_order_id: str
+    client_orderid: str
+    amount: Decimal
+    currency: str
+    at: float
+    kind: RequestKind
+
+
+@attrs.frozen
+class RequestSeen:
+    """A request that took effect, or a question that was well put.
+
+    Attributes:
+        kind: The command.
+        client_orderid: The merchant's id.
+        paynet_order_id: The order that was made, paid or found; None for a question that found
+            none, or several.
+        at: Its instant, in seconds since the epoch.
+    """
+
+    kind: RequestKind
+    client_orderid: str
+    paynet_order_id: str | None
+    at: float
+
+
+@attrs.frozen(order=True)
+class Notice:
+    """A callback that becomes due: an order reaches a final status, or money came back.
+
+    Attributes:
+        at: Its instant, in seconds since the epoch.
+        number: Counts the notices.
+        paynet_order_id: The order.
+        type: What the callback is about.
+    """
+
+    at: float
+    number: int
+    paynet_order_id: str
+    type: TransactionType
+
 
 _Fields = Mapping[str, str]
 

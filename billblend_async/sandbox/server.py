@@ -21,7 +21,7 @@ from .app import PREFIX, Merchant, build_app
 from .callbacks import Delivery, Postman
 from .faults import Faults
 from .gateway import Gateway
-from .scenarios import Scenario
+from .orders import Scenario
 
 __all__ = ["Sandbox"]
 

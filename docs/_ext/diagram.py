@@ -1,7 +1,7 @@
 """The state machine as a picture, drawn from the table that it runs on."""
 
+from billblend_async.core.machine import TRANSITIONS
 from billblend_async.core.models import State
-from billblend_async.core.transitions import TRANSITIONS
 
 __all__ = ["diagram"]
 

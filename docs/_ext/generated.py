@@ -17,13 +17,13 @@ from sphinx.util.typing import stringify_annotation
 
 import billblend_async
 from billblend_async import errors
-from billblend_async.core import logs
+from billblend_async.core import payout as logs
 from billblend_async.core.events import Event
+from billblend_async.core.machine import TRANSITIONS
 from billblend_async.core.models import Alarm, Doubt
 from billblend_async.core.request import PARAMETERS
-from billblend_async.core.transitions import TRANSITIONS
 from billblend_async.sandbox.faults import FAULTS, FaultKind
-from billblend_async.sandbox.scenarios import SCENARIOS
+from billblend_async.sandbox.orders import SCENARIOS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

@@ -8,8 +8,8 @@ from html import escape
 from itertools import pairwise
 from typing import Final
 
+from billblend_async.core.machine import TRANSITIONS
 from billblend_async.core.models import State
-from billblend_async.core.transitions import TRANSITIONS
 
 __all__ = ["draw"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from billblend_async.core import machine, news
-from billblend_async.core.commands import Check, Pay, PayOut
+from billblend_async.core import machine
+from billblend_async.core import machine as news
 from billblend_async.core.discrepancies import Finding, with_finding
 from billblend_async.core.events import (
     Acknowledged,
@@ -25,6 +25,7 @@ from billblend_async.core.events import (
     TurnedAway,
     Withdrawn,
 )
+from billblend_async.core.machine import Check, Pay, PayOut
 from billblend_async.core.models import Doubt, Flow, State
 from billblend_async.core.payout import Payout
 from billblend_async.core.responses import NotFound, NotSent, Refused, Status, Unknown

@@ -24,9 +24,8 @@ from billblend_async.core.responses import (
     Unknown,
 )
 from billblend_async.gateway.callbacks import verify_callback
-from billblend_async.gateway.exchange import Timeouts
+from billblend_async.gateway.exchange import Lane, Timeouts
 from billblend_async.gateway.httpx_transport import AsyncTransport, HttpxSender
-from billblend_async.gateway.lane import Lane
 from billblend_async.gateway.wire import RequestKind, read_send_answer, read_status_answer
 
 from .coverage import PROBE_FAULTS, SEND_FAULTS, STATUS_FAULTS

@@ -16,7 +16,7 @@ from billblend_async.core.events import (
 from billblend_async.core.models import State
 from billblend_async.core.payout import Payout
 from billblend_async.core.responses import Callback
-from billblend_async.orchestrator.feed import Notice
+from billblend_async.orchestrator.observer import Notice
 
 from .journal import Store
 from .loop import Mortal, SeededLoop

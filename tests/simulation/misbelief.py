@@ -5,27 +5,28 @@ from typing import Any
 
 import attrs
 
-from billblend_async.core import machine, news
-from billblend_async.core.commands import next_command
+from billblend_async.core import machine
+from billblend_async.core import machine as news
 from billblend_async.core.events import Approved, CalledBack, Event
+from billblend_async.core.machine import next_command
 from billblend_async.core.models import Outcome, State
 from billblend_async.core.payout import Payout
 from billblend_async.core.responses import Callback
+from billblend_async.orchestrator import context as means
+from billblend_async.orchestrator import inbox as delivery
 from billblend_async.orchestrator import (
-    admission,
-    questions,
-    redirects,
-    timing,
+    observer as redirects,
 )
 from billblend_async.orchestrator import (
-    context as means,
+    orchestrator as admission,
 )
 from billblend_async.orchestrator import (
-    inbox as delivery,
+    polling as questions,
 )
 from billblend_async.orchestrator import (
-    runner as driver,
+    polling as timing,
 )
+from billblend_async.orchestrator import runner as driver
 
 from .planting import Garden, bug
 

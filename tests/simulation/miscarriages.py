@@ -6,15 +6,16 @@ from typing import Any
 
 import attrs
 
-from billblend_async.core import machine, news
-from billblend_async.core.commands import Check
+from billblend_async.core import machine
+from billblend_async.core import machine as news
 from billblend_async.core.events import CheckNotSent, PayNotSent
+from billblend_async.core.machine import Check
 from billblend_async.core.responses import NotSent, Unknown, is_later_transaction
 from billblend_async.errors import UnreadableAnswer
-from billblend_async.gateway import client, replies
+from billblend_async.gateway import client
+from billblend_async.gateway import client as replies
 from billblend_async.gateway import httpx_transport as transport
-from billblend_async.gateway.departure import Departure
-from billblend_async.gateway.exchange import Failure, Reply
+from billblend_async.gateway.exchange import Departure, Failure, Reply
 from billblend_async.orchestrator import runner as driver
 
 from .bugs import BUGS

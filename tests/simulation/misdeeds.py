@@ -6,14 +6,15 @@ from typing import Any
 
 import attrs
 
-from billblend_async.core import commands, machine
-from billblend_async.core.commands import Check
+from billblend_async.core import machine
+from billblend_async.core import machine as commands
 from billblend_async.core.events import CheckNotSent, CheckStarted, Event, PayNotSent, PayStarted
+from billblend_async.core.machine import Check
 from billblend_async.core.models import State
 from billblend_async.core.payout import FRESH_FOR, Payout
 from billblend_async.core.responses import NotSent
 from billblend_async.errors import ClaimLost, JournalUnavailable
-from billblend_async.gateway import lane
+from billblend_async.gateway import exchange as lane
 from billblend_async.orchestrator import context as means
 from billblend_async.orchestrator import runner as driver
 

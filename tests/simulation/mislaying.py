@@ -8,7 +8,7 @@ import attrs
 
 from billblend_async.core.payout import Payout, open_payout
 from billblend_async.errors import JournalUnavailable
-from billblend_async.gateway.departure import Departure
+from billblend_async.gateway.exchange import Departure
 from billblend_async.journal import group_commit as groups
 from billblend_async.journal import postgres
 from billblend_async.journal.group_commit import Groups

@@ -16,7 +16,7 @@ from billblend_async.errors import (
 )
 from billblend_async.gateway.signing import control
 from billblend_async.integrations.asgi import answer_callback
-from billblend_async.orchestrator.feed import Events
+from billblend_async.orchestrator.observer import Events
 from billblend_async.orchestrator.orchestrator import Orchestrator
 
 from .frontdoor import CONTROL

@@ -23,7 +23,7 @@ from billblend_async.errors import (
 )
 from billblend_async.journal import Journal
 from billblend_async.orchestrator.orchestrator import Orchestrator
-from billblend_async.orchestrator.steps import Done
+from billblend_async.orchestrator.runner import Done
 
 from .client import SimulatedClient
 from .coverage import CARRIERS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from billblend_async.errors import ClosedError, JournalError, PayoutNotFound, RequestNeeded
 from billblend_async.orchestrator.orchestrator import Orchestrator
-from billblend_async.orchestrator.steps import Done
+from billblend_async.orchestrator.runner import Done
 
 if TYPE_CHECKING:
     from .process import Process

@@ -15,10 +15,8 @@ from billblend_async.core.machine import evolve
 from billblend_async.core.models import State
 from billblend_async.core.payout import Payout, open_payout
 from billblend_async.errors import JournalMismatch, JournalRolledBack
-from billblend_async.journal.attempts import Lost
-from billblend_async.journal.codec import read_sealed
-from billblend_async.journal.entries import Entry, Found, Record, Written, make_entry
-from billblend_async.journal.postgres_connection import SILENCE
+from billblend_async.journal.codec import Entry, Found, Record, Written, make_entry, read_sealed
+from billblend_async.journal.postgres_connection import SILENCE, Lost
 
 from .fate import Fate
 from .gateway import Gateway

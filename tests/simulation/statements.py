@@ -1,6 +1,6 @@
 """What one program asks of the simulated server, over connections that break at every statement.
 
-It stands in the place of ``billblend_async.journal.statements.Statements``; what is above that, the
+It stands in the place of ``Statements`` of the journal; what is above that, the
 groups, attempts, tokens, seals and folding, is the real journal.
 """
 
@@ -16,9 +16,9 @@ from billblend_async.core.models import State
 from billblend_async.core.payout import Payout
 from billblend_async.errors import ClaimLost, JournalRolledBack, JournalUnavailable
 from billblend_async.journal import postgres
-from billblend_async.journal.attempts import Lost
-from billblend_async.journal.entries import Entry, Found, Written
+from billblend_async.journal.codec import Entry, Found, Written
 from billblend_async.journal.postgres import PostgresJournal
+from billblend_async.journal.postgres_connection import Lost
 
 from .coverage import SERVER_FAULTS
 from .fate import Fate
@@ -40,7 +40,7 @@ _NOBODY: Final[frozenset[str]] = frozenset()
 
 
 class SimulatedStatements:
-    """One program's way to the server; see ``billblend_async.journal.statements.Statements``.
+    """One program's way to the server; see ``billblend_async.journal.postgres_store.Statements``.
 
     Args:
         server: The server.

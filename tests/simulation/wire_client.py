@@ -16,7 +16,7 @@ from billblend_async.core.request import PayoutRequest
 from billblend_async.core.responses import SendAnswer, StatusAnswer
 from billblend_async.gateway.client import After, Client
 from billblend_async.gateway.credentials import Credentials, RsaSigner
-from billblend_async.gateway.departure import BeforeSend
+from billblend_async.gateway.exchange import BeforeSend
 from billblend_async.gateway.httpx_transport import Connections
 from billblend_async.gateway.wire import RequestKind
 
