@@ -1,4 +1,7 @@
-"""What every command of ``billblend`` shares: its exit statuses, its voice, its signals."""
+"""What every command of ``billblend`` shares: exit statuses, messages on stderr, signals.
+
+It is a file of its own since it is imported before everything else, and so must import little.
+"""
 
 import contextlib
 import signal

@@ -2,11 +2,14 @@
 
 import argparse
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from ..batch.parser import Batch, read_batch
 from ..core.models import Deadlines, Polling
+from ..errors import InvalidInput, Problem
 from ..journal.location import Place
 
 if TYPE_CHECKING:
@@ -15,10 +18,6 @@ if TYPE_CHECKING:
     from ..orchestrator.context import Observers
     from ..orchestrator.observer import OnRedirect
     from ..orchestrator.orchestrator import Orchestrator
-from pathlib import Path
-
-from ..batch.parser import Batch, read_batch
-from ..errors import InvalidInput, Problem
 
 __all__ = [
     "POLL_HELP",

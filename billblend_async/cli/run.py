@@ -3,29 +3,20 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from ..batch.parser import Batch
-from ..batch.results import write_results
-from ..core.models import Outcome
+from ..batch.progress import Tally
+from ..batch.results import exit_status, totals, write_results
+from ..core.models import Deadlines, Flow, Outcome, Polling
 from ..core.payout import not_taken
 from ..core.request import PayoutRequest
-from ..errors import JournalError, JournalRolledBack, PayoutConflict, PayoutNotFound
-
-if TYPE_CHECKING:
-    from ..orchestrator.orchestrator import Orchestrator
-from collections.abc import Callable, Iterable
-from contextlib import aclosing, closing
-from typing import TYPE_CHECKING
-
-from ..batch.progress import Tally
-from ..batch.results import exit_status, totals
-from ..core.models import Deadlines, Flow, Polling
-from ..errors import SendingStopped
+from ..errors import JournalError, JournalRolledBack, PayoutConflict, PayoutNotFound, SendingStopped
 from ..gateway.settings import Settings
 from ..journal.location import Place
 from ..reporting.export import remove_leftovers
@@ -34,6 +25,9 @@ from .console import BAD_CONFIGURATION, UNFINISHED, say
 from .display import View, Watch, make_view
 from .ending import Ending
 from .options import make_client, make_orchestrator
+
+if TYPE_CHECKING:
+    from ..orchestrator.orchestrator import Orchestrator
 
 if TYPE_CHECKING:
     from ..orchestrator.orchestrator import Orchestrator

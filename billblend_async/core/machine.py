@@ -31,8 +31,8 @@ list never moves it. The rules that guard money are four:
 3. Only a status answer makes a payout Final. Approved before pay was started is no end: somebody
    else paid, and a person must look.
 4. A terminal state never moves again. What contradicts it becomes an alarm, each different
-   contradiction a finding of its own (and not without end: ``findings.MOST_ALIKE``). A person can
-   acknowledge the findings that they have seen, and no others; that moves nothing either.
+   contradiction a finding of its own, up to ``discrepancies.MOST_ALIKE``. A person can acknowledge
+   the findings that they have seen, and no others; that moves nothing either.
 
 Instants are seconds since the epoch and always arguments: this file knows no clock.
 """

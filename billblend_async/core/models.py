@@ -420,6 +420,9 @@ class Pace(enum.Enum):
     """A person of ours must decide: slowly, only to learn."""
 
 
+_PACES: Final = {Pace.NORMAL: 1.0, Pace.RECEIVER: 3.0, Pace.PERSON: 15.0}
+
+
 @attrs.frozen(kw_only=True)
 class Polling:
     """How often a status is asked for, in seconds from one answer to the next request.
@@ -465,6 +468,3 @@ class Polling:
         if is_announced and pace is Pace.NORMAL:
             gap *= self.with_callbacks
         return min(gap, self.slowest)
-
-
-_PACES: Final = {Pace.NORMAL: 1.0, Pace.RECEIVER: 3.0, Pace.PERSON: 15.0}

@@ -4,35 +4,16 @@ Each response is sorted into what it proves: Accepted, Refused, NotSent or Unkno
 money goes over fresh connections, questions over kept ones.
 """
 
+import secrets
 import ssl
-from collections.abc import Callable, Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import cache, partial
+from typing import TYPE_CHECKING, Final, Literal, Protocol, Self
 
 import attrs
 
 from .. import __version__
-from ..errors import ConfigurationError
-from .credentials import Credentials
-from .exchange import Authorizer, Lane, Sender, Timeouts
-from .httpx_transport import (
-    AsyncTransport,
-    Connections,
-    HttpxSender,
-    SigningTransport,
-    check_transport,
-    make_ssl_context,
-)
-from .wire import FORM
-
-if TYPE_CHECKING:
-    from .aiohttp_transport import ExpressSender
-import secrets
-import time
-from collections.abc import Awaitable, Iterable
-from functools import partial
-from typing import Self
-
 from ..core.models import Endpoint
 from ..core.request import PayoutRequest
 from ..core.responses import (
@@ -45,12 +26,22 @@ from ..core.responses import (
     StatusReport,
     Unknown,
 )
-from ..errors import ClosedError, UnreadableAnswer
+from ..errors import ClosedError, ConfigurationError, UnreadableAnswer
 from .callbacks import verify_callback
-from .exchange import BeforeSend, Departure, Failure, Reply
-from .httpx_transport import check_url
+from .credentials import Credentials
+from .exchange import Authorizer, BeforeSend, Departure, Failure, Lane, Reply, Sender, Timeouts
+from .httpx_transport import (
+    AsyncTransport,
+    Connections,
+    HttpxSender,
+    SigningTransport,
+    check_transport,
+    check_url,
+    make_ssl_context,
+)
 from .signing import control
 from .wire import (
+    FORM,
     RequestKind,
     build_form,
     build_pay,
@@ -62,6 +53,9 @@ from .wire import (
     status_control_parts,
     url_path,
 )
+
+if TYPE_CHECKING:
+    from .aiohttp_transport import ExpressSender
 
 __all__ = [
     "After",

@@ -16,13 +16,12 @@ from urllib.parse import parse_qsl, urlsplit
 import attrs
 
 from ..core.payout import Payout
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, JournalMismatch, JournalUnavailable
 
 if TYPE_CHECKING:
     from . import Journal, Owner
     from .postgres import PostgresReader
     from .sqlite import SqliteReader
-from ..errors import JournalMismatch, JournalUnavailable
 
 __all__ = [
     "JOURNAL_HELP",

@@ -261,7 +261,7 @@ class Handle:
         return JournalDamaged(self.name, reason)
 
 
-def _is_busy(error: sqlite3.OperationalError) -> bool:
+def _is_busy(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
@@ -816,7 +816,7 @@ class QuietFile:
             except sqlite3.Error as error:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                if not _is_locked(error):
+                if not _is_busy(error):
                     problem = self._told(error)
                     break
             if time.monotonic() >= until:
@@ -861,10 +861,6 @@ class QuietFile:
 
     def _unavailable(self, reason: str) -> JournalUnavailable:
         return JournalUnavailable(str(self._path), reason, is_reader=self._is_reader)
-
-
-def _is_locked(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 _FIELDS: Final = ("base_url", "login", "endpoint")

@@ -1,7 +1,9 @@
-"""The postman: brings callbacks to merchants on this machine, again and again until they say 200.
+"""Builds callbacks and final redirects, and sends callbacks to this machine until they get a 200.
 
 A callback is an HTTP GET with its parameters in the query (document 3.37). Anything but 200 is not
 delivered, also a redirect, which is not followed. Nothing but this machine is ever contacted.
+Both carry the SHA-1 control over status, orderid, client_orderid and the merchant's secret; nothing
+else in them is signed (documents 3.37, 3.38).
 """
 
 import asyncio

@@ -7,7 +7,7 @@ happened to it; nothing runs in the background. What it answers is what document
 - It is **not idempotent**, on purpose. A second payout-check with the same client_orderid makes a
   second order, and a second payout-pay pays again, with another entry in the ledger. The real
   gateway promises neither, so a client that repeats itself must be seen here.
-- The account that a payout goes to decides how it goes (``scenarios.py``).
+- The account that a payout goes to decides how it goes (``SCENARIOS`` in ``orders``).
 - An order belongs to the login that made it; to any other login it does not exist.
 """
 

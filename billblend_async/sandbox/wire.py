@@ -1,7 +1,6 @@
-"""The gateway's side of the wire: reads requests, builds responses, callbacks and final redirects.
+"""The gateway's side of the wire: reads requests and builds responses.
 
-Sources: documents 2.1 and 3.24. Callbacks and redirects carry the SHA-1 control over status,
-orderid, client_orderid and the merchant's secret; nothing else in them is signed (3.37, 3.38).
+Sources: documents 2.1 and 3.24.
 """
 
 import json
